@@ -1,0 +1,3 @@
+module github.com/rbdm/rbdm
+
+go 1.26
