@@ -1,0 +1,16 @@
+// Package rbd is the RBD image library: what librbd does, for images of format
+// 2 as Ceph 16.2 to 20.2 write them. It creates, opens, reads, writes, resizes,
+// snapshots, clones, compares, copies and removes images, keeps the object map,
+// takes part in the exclusive-lock protocol, and delegates maintenance to the
+// lock's owner as librbd does. What it leaves in the cluster is what librbd
+// leaves, so images can be used by both in turn or at once.
+//
+//	Image            one opened image: I/O, snapshots, maintenance
+//	 ├ header        what rbd_header.<id> says, one immutable value per refresh
+//	 ├ exclusive lock, header watch, delegation to the owner
+//	 ├ object map    rbd_object_map.<id>, kept while the lock is ours
+//	 └ parent        the image below a clone, opened read-only at its snapshot
+//
+// Images with the journaling feature open read-only; writes to them fail with
+// ErrJournaling.
+package rbd

@@ -1,0 +1,93 @@
+package rbd
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Progress is told how far a long operation is, in objects or steps. It is
+// called from the goroutines that do the work, one call at a time.
+type Progress func(done, total uint64)
+
+// CreateOptions says how Create makes an image. Zero values mean Ceph's
+// defaults, read from the configuration (rbd_default_…) and the pool's own
+// overrides.
+type CreateOptions struct {
+	// Order is log2 of the object size in bytes, 12 to 25; 0 means
+	// rbd_default_order (22: 4 MiB).
+	Order uint8
+	// Features is the exact feature mask, if HasFeatures is set. Otherwise
+	// rbd_default_features holds.
+	Features    uint64
+	HasFeatures bool
+	// FeaturesSet and FeaturesClear are added to and taken from that mask.
+	FeaturesSet, FeaturesClear uint64
+	// StripeUnit (bytes) and StripeCount: 0 means no fancy striping.
+	StripeUnit, StripeCount uint64
+	// DataPool is the name of a separate data pool; empty means
+	// rbd_default_data_pool, and none if that is empty too. NoDataPool ignores
+	// the configuration.
+	DataPool   string
+	NoDataPool bool
+	// ImageID is the id to use; empty means a new one.
+	ImageID string
+	// NonPrimary makes the image a mirroring replica (feature 0x400): only
+	// openers with SkipMirrorReadOnlyCheck may write to it.
+	NonPrimary bool
+	// CloneFormat is 1 or 2 and only used by clones; 0 means
+	// rbd_default_clone_format (auto: 2 if the cluster requires clients of
+	// Mimic or newer).
+	CloneFormat uint8
+}
+
+// OpenOptions says how an image is opened. The zero value opens the head for
+// reading and writing.
+type OpenOptions struct {
+	// ReadOnly refuses all changes. It takes no lock.
+	ReadOnly bool
+	// Watch makes even a read-only opener watch the header, so that it follows
+	// changes that others make. Writers always do.
+	Watch bool
+	// Snapshot is the user snapshot to read at; it implies ReadOnly.
+	Snapshot string
+	// SnapshotID is the snapshot to read at by id, of any namespace; 0 means
+	// Snapshot, or the head.
+	SnapshotID uint64
+	// SkipMirrorReadOnlyCheck allows writing to a non-primary image. Only the
+	// mirroring engine may set it.
+	SkipMirrorReadOnlyCheck bool
+	// OpenParents is how deep the chain of parents is opened; 0 means all the
+	// way, negative none (reads of clones then fail).
+	SkipParent bool
+	// Logger receives what goes wrong in the background; nil discards it.
+	Logger *slog.Logger
+	// LockDenied, when set, is asked before the exclusive lock is given to
+	// another client that requests it; false keeps the lock. Nil gives it away,
+	// as librbd does by default.
+	LockRequest func(force bool) bool
+	// OnUpdate, when set, is called after every refresh of the header that was
+	// caused by somebody else. It must not block.
+	OnUpdate func()
+}
+
+// MoveOptions is for TrashMove.
+type MoveOptions struct {
+	// Delay is how long the image is protected from being purged.
+	Delay time.Duration
+	// Source says who moved it, one of wire's trash sources; 0 is the user.
+	Source uint8
+}
+
+// SnapshotOptions is for CreateSnapshot.
+type SnapshotOptions struct {
+	// SkipQuiesce creates the snapshot without asking other clients of the
+	// image to hold their writes back first.
+	SkipQuiesce bool
+	// IgnoreQuiesceError goes on when such a client fails to.
+	IgnoreQuiesceError bool
+	// SkipObjectMap leaves the snapshot without an object map, as the mirroring
+	// engine's copy does; the map is then marked invalid.
+	SkipObjectMap bool
+	// Progress is told of the quiescing.
+	Progress Progress
+}
