@@ -1,0 +1,41 @@
+# Targets for people; .ci/run calls them too.
+GO ?= go
+export CGO_ENABLED ?= 0
+FUZZTIME ?= 10s
+
+.PHONY: build test race lint fuzz bench cross bigendian interop bench-interop clean
+
+build: ## the one binary
+	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
+
+test: ## all tests that need no Ceph
+	$(GO) test ./...
+
+race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -shuffle on ./...
+
+lint:
+	@f=$$(gofmt -s -l $$(git ls-files '*.go')); test -z "$$f" || { echo "gofmt -s: $$f"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags interop ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	scripts/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+cross: ## static builds of every platform we ship
+	scripts/cross
+
+bigendian: ## the codecs' tests on big-endian s390x under qemu-user
+	scripts/bigendian
+
+interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, Debian)
+	scripts/interop 16:16 18:18 20:20 16:20 20:16
+
+bench-interop: ## our daemon and the C++ one in turn on two real 20.2 clusters
+	scripts/bench-interop
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,244 @@
+//go:build interop
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// site is one real cluster: the release's own tools run against it through
+// scripts/realceph's layout, ours through its ceph.conf.
+type site struct {
+	release, name, root string
+	dir                 string
+}
+
+// siteFromEnv reads "RELEASE NAME ROOT", as scripts/interop sets it.
+func siteFromEnv(t *testing.T, variable string) *site {
+	t.Helper()
+	f := strings.Fields(os.Getenv(variable))
+	if len(f) != 3 {
+		t.Fatalf("%s is %q: run this through scripts/interop", variable, os.Getenv(variable))
+	}
+	s := &site{release: f[0], name: f[1], root: f[2]}
+	s.dir = filepath.Join(os.Getenv("REALCEPH_DIR"), s.name)
+	return s
+}
+
+func (s *site) conf() string { return filepath.Join(s.dir, "ceph.conf") }
+
+// command prepares one of the release's own tools.
+func (s *site) command(ctx context.Context, args ...string) *exec.Cmd {
+	if s.root != "/" {
+		args = append([]string{"chroot", s.root}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "CEPH_CONF="+s.conf())
+	return cmd
+}
+
+// real runs one of the release's own tools and returns its stdout.
+func (s *site) real(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	return run(t, s.command(ctx, args...))
+}
+
+// ours prepares the binary under test, called as one of the tools.
+func (s *site) ours(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Getenv("RBDM_BINARY"), args...)
+	cmd.Env = append(os.Environ(), "CEPH_CONF="+s.conf())
+	return cmd
+}
+
+// rbdm runs the binary under test and returns its stdout.
+func (s *site) rbdm(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	return run(t, s.ours(ctx, args...))
+}
+
+func run(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, out, stderr.String())
+	}
+	return string(out)
+}
+
+// export returns the path of what the release's own rbd exports of spec.
+func (s *site) export(t *testing.T, spec string) string {
+	t.Helper()
+	path := filepath.Join(s.dir, "export-"+strings.NewReplacer("/", "_", "@", "_").Replace(spec))
+	os.Remove(path)
+	s.real(t, "rbd", "export", "--no-progress", spec, path)
+	t.Cleanup(func() { os.Remove(path) })
+	return path
+}
+
+// equal fails unless both sites' own tools export the same bytes.
+func equal(t *testing.T, a *site, specA string, b *site, specB string) {
+	t.Helper()
+	pa, pb := a.export(t, specA), b.export(t, specB)
+	if out, err := exec.CommandContext(t.Context(), "cmp", pa, pb).CombinedOutput(); err != nil {
+		t.Fatalf("%s of %s differs from %s of %s: %s", specB, b.name, specA, a.name, out)
+	}
+}
+
+// daemon is a running rbd-mirror, ours or the release's own.
+type daemon struct {
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{}
+	once sync.Once
+}
+
+// startOurs starts the binary under test as rbd-mirror of this site.
+func (s *site) startOurs(t *testing.T, extra ...string) *daemon {
+	t.Helper()
+	args := append([]string{"rbd-mirror", "-f", "-n", "client.admin"}, extra...)
+	return s.start(t, s.ours(context.Background(), args...), "rbdm-mirror.log")
+}
+
+// startReal starts the release's own rbd-mirror.
+func (s *site) startReal(t *testing.T) *daemon {
+	t.Helper()
+	return s.start(t, s.command(context.Background(), "rbd-mirror", "-f", "-n", "client.admin", "-c", s.conf()), "cpp-mirror.log")
+}
+
+func (s *site) start(t *testing.T, cmd *exec.Cmd, logName string) *daemon {
+	t.Helper()
+	d := &daemon{cmd: cmd, log: filepath.Join(s.dir, logName), done: make(chan struct{})}
+	f, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = f, f
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(d.done)
+		defer f.Close()
+		cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		d.kill()
+		if t.Failed() {
+			if p, err := os.ReadFile(d.log); err == nil {
+				t.Logf("%s:\n%s", d.log, tail(p, 8000))
+			}
+		}
+	})
+	return d
+}
+
+func tail(p []byte, n int) []byte {
+	if len(p) > n {
+		return p[len(p)-n:]
+	}
+	return p
+}
+
+// kill ends the daemon at once, as a crash does.
+func (d *daemon) kill() {
+	d.once.Do(func() { d.cmd.Process.Kill() })
+	<-d.done
+}
+
+// stop asks the daemon to end and waits for it.
+func (d *daemon) stop(t *testing.T) {
+	t.Helper()
+	d.cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-d.done:
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s: still running 30 s after the signal", d.cmd.Args)
+		d.kill()
+	}
+}
+
+// eventually asks until ok, and fails with what was seen last.
+func eventually(t *testing.T, what string, limit time.Duration, ok func() (bool, string)) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	var seen string
+	for {
+		var done bool
+		if done, seen = ok(); done {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v; last seen:\n%s", what, limit, seen)
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("%s: %v", what, t.Context().Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// try runs a real tool that may fail and returns what it printed.
+func (s *site) try(t *testing.T, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, err := s.command(ctx, args...).CombinedOutput()
+	return string(out), err
+}
+
+// waitSynced waits until the newest mirror snapshot of the primary image is
+// complete on the replica.
+func waitSynced(t *testing.T, primary, replica *site, spec string) {
+	t.Helper()
+	newest := newestMirrorSnap(t, primary, spec)
+	eventually(t, spec+" synced to "+replica.name, 2*time.Minute, func() (bool, string) {
+		out, err := replica.try(t, "rbd", "snap", "ls", "--all", "--format", "json", spec)
+		if err != nil {
+			return false, out
+		}
+		for _, snap := range parseSnaps(t, out) {
+			if ns := snap.Namespace; ns.Complete && ns.PrimarySnapID == newest && strings.HasPrefix(ns.State, "non-primary") {
+				return true, out
+			}
+		}
+		return false, out
+	})
+}
+
+func newestMirrorSnap(t *testing.T, s *site, spec string) uint64 {
+	t.Helper()
+	var newest uint64
+	out := s.real(t, "rbd", "snap", "ls", "--all", "--format", "json", spec)
+	for _, snap := range parseSnaps(t, out) {
+		if snap.Namespace.Type == "mirror" {
+			newest = max(newest, snap.ID)
+		}
+	}
+	if newest == 0 {
+		t.Fatalf("%s has no mirror snapshot:\n%s", spec, out)
+	}
+	return newest
+}
+
+func status(t *testing.T, s *site, spec string) string {
+	out, err := s.try(t, "rbd", "mirror", "image", "status", spec)
+	if err != nil {
+		return fmt.Sprintf("%v: %s", err, out)
+	}
+	return out
+}
