@@ -1,0 +1,100 @@
+// Package rbdcmd is the rbd program: the commands of Ceph's rbd with the same
+// words, output and exit codes (release 20.2; src/tools/rbd). What they do is in
+// packages rbd and mirror; here they are read from a command line and printed.
+package rbdcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
+)
+
+// Main runs one command line and returns the exit code.
+func Main(ctx context.Context, args []string, std streams.Streams) int {
+	table := cli.NewTable()
+	for _, a := range args {
+		switch a {
+		case "-h", "--help":
+			table.Help(std.Out)
+			return 0
+		case "-v", "--version":
+			fmt.Fprintln(std.Out, Version())
+			return 0
+		case "--":
+		default:
+			continue
+		}
+		break
+	}
+	return fail(std, table, execute(ctx, table, args, std))
+}
+
+// fail prints the error as rbd does and returns its exit code.
+func fail(std streams.Streams, table *cli.Table, err error) int {
+	var usage *cli.UsageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		if usage.Msg != "" {
+			fmt.Fprintln(std.Err, usage.Msg)
+		}
+		if usage.ShowHelp {
+			fmt.Fprintln(std.Err)
+			table.Help(std.Out)
+		}
+		return usage.Code
+	}
+	fmt.Fprintf(std.Err, "rbd: %v\n", err)
+	return exitGeneral
+}
+
+func execute(ctx context.Context, table *cli.Table, args []string, std streams.Streams) error {
+	words := table.CommandWords(args)
+	if len(words) == 0 {
+		table.Help(std.Out)
+		return nil
+	}
+	if words[0] == "help" {
+		return help(table, words[1:], std)
+	}
+	in, err := table.Parse(args)
+	if err != nil {
+		return err
+	}
+	run := handlers()[in.Command.Words]
+	if run == nil {
+		return &cli.UsageError{Code: exitNotSupported, Msg: fmt.Sprintf("rbd: '%s' is not part of rbdm", in.Command.Words)}
+	}
+	return run(ctx, &call{Invocation: in, std: std})
+}
+
+func help(table *cli.Table, words []string, std streams.Streams) error {
+	if len(words) == 0 {
+		table.Help(std.Out)
+		return nil
+	}
+	_, err := table.Parse(words)
+	c, n := table.Find(words)
+	if c == nil {
+		return err
+	}
+	if n < len(words) {
+		return &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("error: unknown option '%s'", words[n]), ShowHelp: true}
+	}
+	c.Help(std.Out, c.Words)
+	return nil
+}
+
+// Version returns the line that --version prints.
+func Version() string {
+	version := "devel"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	return "rbdm version " + version + " (compatible with ceph 16.2, 18.2, 20.2)"
+}

@@ -1,0 +1,157 @@
+package rbdcmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+)
+
+// errnoInvalid and the like are the exit codes of rbd: errno of the failure.
+const (
+	exitGeneral = 1
+	exitNoEntry = 2
+	exitInvalid = 22
+)
+
+// spec is what an image, snapshot, group or pool specification names. A field
+// that the specification lacks is empty.
+type spec struct {
+	Pool, Namespace, Image, Snap string
+}
+
+func (s spec) String() string {
+	var b strings.Builder
+	for _, part := range []string{s.Pool, s.Namespace} {
+		if part != "" {
+			b.WriteString(part + "/")
+		}
+	}
+	b.WriteString(s.Image)
+	if s.Snap != "" {
+		b.WriteString("@" + s.Snap)
+	}
+	return b.String()
+}
+
+// splitSpec reads [POOL/[NAMESPACE/]]NAME[@SNAP]. Text that has more slashes is
+// a name with slashes in it, as rbd reads it.
+func splitSpec(text string) (spec, bool) {
+	var s spec
+	rest := text
+	if at := strings.IndexByte(rest, '@'); at >= 0 {
+		rest, s.Snap = rest[:at], rest[at+1:]
+		if s.Snap == "" || strings.ContainsAny(s.Snap, "/@") {
+			return spec{}, false
+		}
+	}
+	parts := strings.Split(rest, "/")
+	switch {
+	case len(parts) == 1:
+		s.Image = parts[0]
+	case len(parts) == 2 && parts[0] != "":
+		s.Pool, s.Image = parts[0], parts[1]
+	case len(parts) == 3 && parts[0] != "":
+		s.Pool, s.Namespace, s.Image = parts[0], parts[1], parts[2]
+	default:
+		return spec{}, false
+	}
+	if s.Image == "" {
+		return spec{}, false
+	}
+	return s, true
+}
+
+// snapRule says what a command makes of a snapshot in a specification.
+type snapRule int
+
+const (
+	snapNone     snapRule = iota // refuses one
+	snapOptional                 // takes one
+	snapRequired                 // wants one
+)
+
+// specArg reads an image or snapshot specification: the options that name its
+// parts, and the positional argument, which fills what the options left open.
+// prefix is "dest-" for the second one of commands that take two.
+type specArg struct {
+	arg       int // index of the positional argument
+	snap      snapRule
+	dest      bool
+	noImage   bool // the command also takes a pool alone
+	imageWord string
+}
+
+// read returns the specification. The pool is "" where none is named: the caller
+// takes the default pool.
+func (a specArg) read(in *cli.Invocation) (spec, error) {
+	prefix, image, snap := "", "image", "snap"
+	if a.dest {
+		prefix, image, snap = "dest-", "dest", "dest-snap"
+	}
+	s := spec{
+		Pool: in.String(prefix + "pool"), Namespace: in.String(prefix + "namespace"),
+		Image: in.String(image), Snap: in.String(snap),
+	}
+	if text := in.Arg(a.arg); text != "" {
+		given, ok := splitSpec(text)
+		if !ok {
+			return spec{}, invalidf("rbd: invalid spec '%s'", text)
+		}
+		if given.Pool != "" {
+			s.Pool = given.Pool
+		}
+		if given.Namespace != "" {
+			s.Namespace = given.Namespace
+		}
+		s.Image = given.Image
+		if given.Snap != "" {
+			s.Snap = given.Snap
+		}
+	}
+	return s, a.check(s)
+}
+
+func (a specArg) check(s spec) error {
+	word := a.imageWord
+	if word == "" {
+		word = "image"
+	}
+	if a.dest {
+		word = "destination " + word
+	}
+	switch {
+	case s.Image == "" && !a.noImage:
+		return invalidf("rbd: %s name was not specified", word)
+	case a.snap == snapNone && s.Snap != "":
+		return invalidf("rbd: snapshot name specified for a command that doesn't use it")
+	case a.snap == snapRequired && s.Snap == "":
+		return invalidf("rbd: snapshot name was not specified")
+	}
+	return nil
+}
+
+// poolSpec reads POOL[/NAMESPACE] from argument i and the options.
+func poolSpec(in *cli.Invocation, i int) (spec, error) {
+	s := spec{Pool: in.String("pool"), Namespace: in.String("namespace")}
+	text := in.Arg(i)
+	if text == "" {
+		return s, nil
+	}
+	parts := strings.Split(text, "/")
+	switch {
+	case len(parts) == 1:
+		s.Pool = parts[0]
+	case len(parts) == 2 && parts[0] != "":
+		s.Pool, s.Namespace = parts[0], parts[1]
+	case len(parts) == 2:
+		s.Namespace = parts[1]
+	default:
+		return spec{}, invalidf("rbd: invalid spec '%s'", text)
+	}
+	return s, nil
+}
+
+func invalidf(format string, args ...any) error {
+	return &cli.UsageError{Code: exitInvalid, Msg: fmt.Sprintf(format, args...)}
+}

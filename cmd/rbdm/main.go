@@ -1,0 +1,71 @@
+// Command rbdm is RBD mirroring in one static binary. The name it is called by,
+// or else its first word, says what it is: rbd (the commands), rbd-mirror (the
+// daemon), or one of its own words, which `rbdm help` lists.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/rbdcmd"
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
+)
+
+func main() {
+	// The first signal asks for an orderly end; a second one ends at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	code := dispatch(ctx, os.Args, streams.Std())
+	stop()
+	os.Exit(code)
+}
+
+// program is one of the things that the binary can be.
+type program struct {
+	name, summary string
+	run           func(ctx context.Context, args []string, std streams.Streams) int
+}
+
+func programs() []program {
+	return []program{
+		{"rbd", "the commands of Ceph's rbd", rbdcmd.Main},
+	}
+}
+
+// dispatch runs the program that argv names and returns the exit code.
+func dispatch(ctx context.Context, argv []string, std streams.Streams) int {
+	called := strings.TrimSuffix(filepath.Base(argv[0]), ".exe")
+	for _, p := range programs() {
+		if called == p.name {
+			return p.run(ctx, argv[1:], std)
+		}
+	}
+	if len(argv) < 2 || argv[1] == "help" || argv[1] == "--help" || argv[1] == "-h" {
+		usage(std.Out)
+		return 0
+	}
+	for _, p := range programs() {
+		if argv[1] == p.name {
+			return p.run(ctx, argv[2:], std)
+		}
+	}
+	if argv[1] == "--version" || argv[1] == "version" {
+		fmt.Fprintln(std.Out, rbdcmd.Version())
+		return 0
+	}
+	fmt.Fprintf(std.Err, "rbdm: no program %q: `rbdm help` lists what there is\n", argv[1])
+	return 1
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "usage: rbdm PROGRAM ...\n\nRBD mirroring in one binary. A link named like a program runs it.\n\n")
+	for _, p := range programs() {
+		fmt.Fprintf(w, "  %-12s %s\n", p.name, p.summary)
+	}
+}
