@@ -6,7 +6,7 @@ import (
 )
 
 // TypeWatchNotify is MWatchNotify's message type.
-const TypeWatchNotify = 44
+const TypeWatchNotify uint16 = 44
 
 // WatchEvent is the opcode of a WatchNotify.
 type WatchEvent uint8
