@@ -1,0 +1,110 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/cephx"
+)
+
+// ErrNoKeyring says that none of the keyring files exists.
+var ErrNoKeyring = errors.New("no keyring found")
+
+// Key returns the entity's key: from the option "key", else from the file
+// "keyfile", else from the first of the files in "keyring" that exists. The
+// files are read anew each time.
+func (c *Config) Key() (cephx.Key, error) {
+	if s := c.Get("key"); s != "" {
+		k, err := cephx.ParseKey(s)
+		if err != nil {
+			return cephx.Key{}, fmt.Errorf("option key of %s: %w", c.name, err)
+		}
+		return k, nil
+	}
+	if path := c.Get("keyfile"); path != "" {
+		return readKeyFile(path)
+	}
+	paths := c.keyringPaths()
+	for _, p := range paths {
+		ring, err := cephx.ReadKeyring(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return cephx.Key{}, err
+		}
+		e, err := ring.Lookup(c.name)
+		if err != nil {
+			return cephx.Key{}, fmt.Errorf("keyring %s: %w", p, err)
+		}
+		return e.Key, nil
+	}
+	return cephx.Key{}, fmt.Errorf("%w for %s: none of %s exists", ErrNoKeyring, c.name, strings.Join(paths, ", "))
+}
+
+func (c *Config) keyringPaths() []string {
+	return strings.FieldsFunc(c.Get("keyring"), func(r rune) bool { return strings.ContainsRune(",; \t", r) })
+}
+
+func readKeyFile(path string) (cephx.Key, error) {
+	p, err := os.ReadFile(path)
+	if err != nil {
+		return cephx.Key{}, fmt.Errorf("key file: %w", err)
+	}
+	k, err := cephx.ParseKey(string(p))
+	if err != nil {
+		return cephx.Key{}, fmt.Errorf("key file %s: %w", path, err)
+	}
+	return k, nil
+}
+
+// AuthMethods returns the authentication methods that the client agrees to, in
+// order of preference (auth_supported, else auth_client_required). A word that
+// names no method known here is an error.
+func (c *Config) AuthMethods() ([]uint32, error) {
+	name := "auth_supported"
+	words := c.List(name)
+	if len(words) == 0 {
+		name = "auth_client_required"
+		words = c.List(name)
+	}
+	var methods []uint32
+	for _, w := range words {
+		switch w {
+		case "cephx":
+			methods = append(methods, cephx.MethodCephx)
+		case "none":
+			methods = append(methods, cephx.MethodNone)
+		default:
+			return nil, fmt.Errorf("option %s: authentication method %q is not supported, only cephx and none", name, w)
+		}
+	}
+	return methods, nil
+}
+
+// MonModes returns the connection modes for monitors and managers, in order of
+// preference.
+func (c *Config) MonModes() []msgr2.Mode { return c.modes("ms_mon_client_mode") }
+
+// OSDModes returns the connection modes for OSDs, in order of preference.
+func (c *Config) OSDModes() []msgr2.Mode { return c.modes("ms_client_mode") }
+
+func (c *Config) modes(option string) []msgr2.Mode {
+	var modes []msgr2.Mode
+	for _, w := range c.List(option) {
+		switch w {
+		case "crc":
+			modes = append(modes, msgr2.ModeCRC)
+		case "secure":
+			modes = append(modes, msgr2.ModeSecure)
+		}
+	}
+	if len(modes) == 0 {
+		return []msgr2.Mode{msgr2.ModeSecure}
+	}
+	return modes
+}
