@@ -223,12 +223,14 @@ func (c *Client) HandleReply(p []byte) error {
 			return fmt.Errorf("renewal of the AUTH ticket: %w", err)
 		}
 		c.install(s.auth, s.services)
+		c.postponeMissing()
 	case requestPrincipalSession:
 		ts, err := readTickets(r, c.auth.SessionKey, Key{})
 		if err != nil {
 			return fmt.Errorf("renewal of service tickets: %w", err)
 		}
 		c.install(Ticket{}, ts)
+		c.postponeMissing()
 	default:
 		return fmt.Errorf("%w: reply to request %#x", ErrPeer, head.Request)
 	}
@@ -246,6 +248,20 @@ func (c *Client) install(auth Ticket, services []Ticket) {
 	}
 	for _, t := range services {
 		c.held[t.Service] = hold(t)
+	}
+}
+
+// askAgain is the pause before asking again for a ticket that a monitor did not
+// give.
+const askAgain = time.Minute
+
+// postponeMissing notes the services for which the monitor gave no ticket, so
+// that it is not asked without end. The caller holds mu.
+func (c *Client) postponeMissing() {
+	for service := range serviceBits(c.want) {
+		if _, ok := c.held[service]; !ok {
+			c.held[service] = heldTicket{renew: c.now().Add(askAgain)}
+		}
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // MgrMap says which manager is active (src/mon/MgrMap.h): versions 6 to 14 are
-// read and written, compat 6. 16.2 and 18.2 write 12, 20.2 writes 14.
+// read and written, compat 6. 16.2 writes 12, 18.2 13, 20.2 14.
 type MgrMap struct {
 	// V is the version it was read in and is written in; 0 writes version 12.
 	V     uint8
