@@ -56,15 +56,16 @@ type OpenOptions struct {
 	// SkipMirrorReadOnlyCheck allows writing to a non-primary image. Only the
 	// mirroring engine may set it.
 	SkipMirrorReadOnlyCheck bool
-	// OpenParents is how deep the chain of parents is opened; 0 means all the
-	// way, negative none (reads of clones then fail).
+	// SkipParent refuses to open the parent of a clone: reads that would need it
+	// fail.
 	SkipParent bool
 	// Logger receives what goes wrong in the background; nil discards it.
 	Logger *slog.Logger
-	// LockDenied, when set, is asked before the exclusive lock is given to
-	// another client that requests it; false keeps the lock. Nil gives it away,
+	// LockRequest, when set, is asked before the exclusive lock is given to
+	// another client that requests it; an error keeps the lock and is the
+	// answer (ErrReadOnly is what the mirroring engine says). Nil gives it away,
 	// as librbd does by default.
-	LockRequest func(force bool) bool
+	LockRequest func(force bool) error
 	// OnUpdate, when set, is called after every refresh of the header that was
 	// caused by somebody else. It must not block.
 	OnUpdate func()
