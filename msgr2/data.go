@@ -1,4 +1,3 @@
-// Package msgr2 is Ceph's messenger protocol 2.
 package msgr2
 
 import (
@@ -7,70 +6,93 @@ import (
 	"github.com/rbdm/rbdm/msgr2/denc"
 )
 
-// Data is a scatter list of bytes that are passed on without being copied. A
-// part whose CRC is known, because it was received, carries it along. The zero
-// Data is empty. Copies of a Data share the bytes.
+// Data is the payload of a message: a list of byte slices that stand one behind
+// the other on the wire. A slice is never copied on its way between socket and
+// caller. One whose CRC is known carries it, so that forwarding a received
+// payload to another connection does not read it again. The zero Data is empty.
+//
+// Data is a small value; copies share the bytes.
 type Data struct {
 	first part
-	rest  []part
+	more  []part
 	n     int
 }
 
 type part struct {
-	p     []byte
-	crc   uint32 // CRC-32C with seed -1
-	known bool
+	b   []byte
+	crc uint32 // of b with seed -1
+	has bool
 }
 
-// NewData returns a Data over bufs, which it retains.
+// NewData returns a Data of the slices, which it keeps.
 func NewData(bufs ...[]byte) Data {
 	var d Data
-	for _, p := range bufs {
-		d.Append(p)
+	for _, b := range bufs {
+		d.Append(b)
 	}
 	return d
 }
 
-// NewDataCRC is NewData of one part whose CRC-32C (seed -1) is known.
-func NewDataCRC(p []byte, crc uint32) Data {
-	var d Data
-	d.add(part{p, crc, true})
-	return d
+// checkedData is NewData of one slice whose CRC (seed -1) is known.
+func checkedData(b []byte, crc uint32) Data {
+	if len(b) == 0 {
+		return Data{}
+	}
+	return Data{first: part{b: b, crc: crc, has: true}, n: len(b)}
 }
 
 // Len returns the number of bytes.
 func (d Data) Len() int { return d.n }
 
-// Append adds p, which is retained.
-func (d *Data) Append(p []byte) { d.add(part{p: p}) }
+// Append adds p behind the last byte and keeps it.
+func (d *Data) Append(p []byte) { d.add(part{b: p}) }
 
-// AppendData adds all parts of o.
+// AppendData adds o behind the last byte, CRCs included.
 func (d *Data) AppendData(o Data) {
-	if o.n == 0 {
-		return
-	}
-	d.add(o.first)
-	for _, p := range o.rest {
-		d.add(p)
-	}
+	o.each(func(p part) { d.add(p) })
 }
 
 func (d *Data) add(p part) {
-	switch {
-	case len(p.p) == 0:
+	if len(p.b) == 0 {
 		return
-	case d.n == 0:
-		d.first = p
-	default:
-		d.rest = append(d.rest[:len(d.rest):len(d.rest)], p)
 	}
-	d.n += len(p.p)
+	if d.n == 0 {
+		d.first = p
+	} else {
+		d.more = append(d.more[:len(d.more):len(d.more)], p)
+	}
+	d.n += len(p.b)
 }
 
-// Bytes returns the bytes in one piece: without a copy when there is one part.
+func (d Data) each(fn func(part)) {
+	if d.n == 0 {
+		return
+	}
+	fn(d.first)
+	for _, p := range d.more {
+		fn(p)
+	}
+}
+
+// Parts yields the slices in order.
+func (d Data) Parts() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if d.n == 0 || !yield(d.first.b) {
+			return
+		}
+		for _, p := range d.more {
+			if !yield(p.b) {
+				return
+			}
+		}
+	}
+}
+
+// Bytes returns all bytes as one slice: the very slice where there is only one,
+// else a copy.
 func (d Data) Bytes() []byte {
-	if len(d.rest) == 0 {
-		return d.first.p
+	if len(d.more) == 0 {
+		return d.first.b
 	}
 	b := make([]byte, 0, d.n)
 	for p := range d.Parts() {
@@ -79,57 +101,55 @@ func (d Data) Bytes() []byte {
 	return b
 }
 
-// Parts yields the parts in order.
-func (d Data) Parts() iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		if d.n == 0 || !yield(d.first.p) {
-			return
-		}
-		for _, p := range d.rest {
-			if !yield(p.p) {
-				return
-			}
-		}
+// CopyTo copies all bytes to dst and returns how many it were.
+func (d Data) CopyTo(dst []byte) int {
+	n := 0
+	for p := range d.Parts() {
+		n += copy(dst[n:], p)
 	}
+	return n
 }
 
-// Slice returns the n bytes from off. Parts that are wholly inside keep their
-// CRC. It panics when the range is not inside d.
+// Slice returns n bytes from offset off on, sharing them. It panics where they
+// are not within the Data. Whole slices keep their CRC.
 func (d Data) Slice(off, n int) Data {
-	if off < 0 || n < 0 || off > d.n-n {
-		panic("msgr2: Data.Slice out of range")
+	if off < 0 || n < 0 || off+n > d.n {
+		panic("msgr2: slice out of range")
 	}
 	var out Data
-	take := func(p part) {
+	pos := 0
+	d.each(func(p part) {
+		lo, hi := max(off-pos, 0), min(off+n-pos, len(p.b))
+		pos += len(p.b)
 		switch {
-		case n == 0:
-		case off >= len(p.p):
-			off -= len(p.p)
-		case off == 0 && n >= len(p.p):
+		case lo >= hi:
+		case lo == 0 && hi == len(p.b):
 			out.add(p)
-			n -= len(p.p)
 		default:
-			m := min(n, len(p.p)-off)
-			out.Append(p.p[off : off+m : off+m])
-			off, n = 0, n-m
+			out.add(part{b: p.b[lo:hi:hi]})
 		}
-	}
-	take(d.first)
-	for _, p := range d.rest {
-		take(p)
-	}
+	})
 	return out
 }
 
-// CRC returns the CRC-32C with seed -1 of all bytes. It is computed for a
-// single part only when it is not known.
+// CRC returns the CRC-32C of all bytes with seed -1, as crc mode sends it. The
+// CRCs of parts that are known are combined, not computed again.
 func (d Data) CRC() uint32 {
-	if len(d.rest) == 0 && d.first.known {
-		return d.first.crc
-	}
 	crc := ^uint32(0)
-	for p := range d.Parts() {
-		crc = denc.CRC32C(crc, p)
+	if d.n == 0 {
+		return crc
+	}
+	if d.first.has {
+		crc = d.first.crc
+	} else {
+		crc = denc.CRC32C(crc, d.first.b)
+	}
+	for _, p := range d.more {
+		if p.has {
+			crc = denc.CombineCRC32C(crc, p.crc, ^uint32(0), len(p.b))
+		} else {
+			crc = denc.CRC32C(crc, p.b)
+		}
 	}
 	return crc
 }

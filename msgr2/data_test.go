@@ -5,7 +5,7 @@ import "testing"
 func TestDataSlicesAcrossParts(t *testing.T) {
 	whole := []byte("abcdefghij")
 	d := NewData(whole[:3], nil, whole[3:7])
-	d.AppendData(NewDataCRC(whole[7:], 42))
+	d.AppendData(checkedData(whole[7:], 42))
 	if d.Len() != len(whole) {
 		t.Fatalf("length %d", d.Len())
 	}

@@ -1,0 +1,155 @@
+package msgr2
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/rbdm/rbdm/msgr2/denc"
+)
+
+// crcCodec is crc mode: segments in the clear, each with a checksum (seed -1).
+// Revision 0 (msgr2.0) puts all checksums into an epilogue that every frame has;
+// revision 1 puts that of the first segment right behind it.
+type crcCodec struct{ rev0 bool }
+
+func (c crcCodec) appendTo(out *outBuffers, f *outFrame) {
+	p := newPreamble(f.tag, f.sizes())
+	head := out.room(preambleSize + len(f.seg[0]) + 4)
+	head = appendPreamble(head, p)
+	var crcs [maxSegments]uint32
+	for i := range f.seg {
+		if i < p.n {
+			crcs[i] = denc.CRC32C(^uint32(0), f.seg[i])
+		}
+	}
+	if p.n == maxSegments {
+		crcs[3] = f.data.CRC()
+	}
+	head = append(head, f.seg[0]...)
+	if !c.rev0 && len(f.seg[0]) > 0 {
+		head = denc.AppendU32(head, crcs[0])
+	}
+	out.set(head)
+	out.put(f.seg[1])
+	out.put(f.seg[2])
+	out.putData(f.data)
+	if c.rev0 {
+		tail := append(out.room(epilogueCRC0), 0)
+		for _, crc := range crcs {
+			tail = denc.AppendU32(tail, crc)
+		}
+		out.set(tail)
+	} else if p.n > 1 {
+		tail := append(out.room(epilogueCRC1), lateComplete)
+		for _, crc := range crcs[1:] {
+			tail = denc.AppendU32(tail, crc)
+		}
+		out.set(tail)
+	}
+}
+
+func (c crcCodec) read(in io.Reader) (*inFrame, error) {
+	var head [preambleSize]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, err
+	}
+	p, err := parsePreamble(head[:])
+	if err != nil {
+		return nil, err
+	}
+	f := &inFrame{preamble: p, crcs: true}
+	if err := c.readBody(in, f); err != nil {
+		f.release()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (c crcCodec) readBody(in io.Reader, f *inFrame) error {
+	first := int(f.sizes[0])
+	trailer := 0
+	if !c.rev0 && first > 0 {
+		trailer = 4
+	}
+	small := first + trailer + int(f.sizes[1]) + int(f.sizes[2])
+	buf := newBuffer(small + epilogueCRC0)
+	f.bufs = append(f.bufs, buf)
+	b := buf.b[:small]
+	if _, err := io.ReadFull(in, b); err != nil {
+		return noEOF(err)
+	}
+	f.seg[0] = b[:first:first]
+	rest := b[first+trailer:]
+	f.seg[1] = rest[:f.sizes[1]:f.sizes[1]]
+	f.seg[2] = rest[f.sizes[1]:]
+	if n := int(f.sizes[3]); n > 0 {
+		data := newBuffer(n)
+		f.bufs = append(f.bufs, data)
+		f.seg[3] = data.b
+		if _, err := io.ReadFull(in, data.b); err != nil {
+			return noEOF(err)
+		}
+	}
+	for i := range f.n {
+		f.crc[i] = denc.CRC32C(^uint32(0), f.seg[i])
+	}
+	if trailer > 0 {
+		if err := matchCRC(f, 0, b[first:]); err != nil {
+			return err
+		}
+	}
+	if !c.rev0 && f.n == 1 {
+		return nil
+	}
+	return c.readEpilogue(in, f, buf.b[small:])
+}
+
+func (c crcCodec) readEpilogue(in io.Reader, f *inFrame, room []byte) error {
+	size, from := epilogueCRC1, 1
+	if c.rev0 {
+		size, from = epilogueCRC0, 0
+	}
+	e := room[:size]
+	if _, err := io.ReadFull(in, e); err != nil {
+		return noEOF(err)
+	}
+	for i := from; i < f.n; i++ {
+		if err := matchCRC(f, i, e[1+4*(i-from):]); err != nil {
+			return err
+		}
+	}
+	if c.rev0 {
+		if e[0]&flag0Aborted != 0 {
+			return errAborted
+		}
+		return nil
+	}
+	return checkLate(e[0])
+}
+
+func matchCRC(f *inFrame, i int, p []byte) error {
+	if want := binary.LittleEndian.Uint32(p); f.crc[i] != want {
+		return fmt.Errorf("%w: checksum of segment %d (%d bytes) is %#x, announced %#x", ErrFrame, i, len(f.seg[i]), f.crc[i], want)
+	}
+	return nil
+}
+
+// checkLate reads the status that ends a frame of revision 1.
+func checkLate(status uint8) error {
+	switch status & lateStatusMask {
+	case lateComplete:
+		return nil
+	case 1:
+		return errAborted
+	}
+	return fmt.Errorf("%w: late status %#x", ErrFrame, status)
+}
+
+// noEOF turns the end of the stream within a frame into an unexpected one.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
