@@ -2,30 +2,46 @@ package rados
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
-	"time"
+	"sync"
 
+	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/conf"
+	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/mgrc"
+	"github.com/rbdm/rbdm/rados/monc"
+	"github.com/rbdm/rbdm/rados/wire"
 )
-
-// Config is what a client is configured by; it becomes *conf.Config.
-type Config = any
 
 // Client is one instance of a RADOS client: a global id and a nonce, a session
 // with a monitor, one with every OSD in use. It is safe for concurrent use.
 type Client struct {
-	cfg Config
-	log *slog.Logger
+	cfg  *conf.Config
+	log  *slog.Logger
+	mon  *monc.Client
+	mgr  *mgrc.Client
+	osds *objecter
+
+	closeOnce sync.Once
 }
 
 // Option changes how Connect works.
 type Option func(*options)
 
+// Dialer makes a connection to an address.
+type Dialer = func(ctx context.Context, addr entity.Addr) (net.Conn, error)
+
 type options struct {
 	log      *slog.Logger
-	dialer   func(ctx context.Context, addr entity.Addr) (net.Conn, error)
+	dialer   Dialer
+	modes    []msgr2.Mode
 	maxBytes int64
 	maxOps   int64
 }
@@ -34,110 +50,163 @@ type options struct {
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 
 // WithDialer sets how connections are made, instead of over TCP.
-func WithDialer(dial func(ctx context.Context, addr entity.Addr) (net.Conn, error)) Option {
-	return func(o *options) { o.dialer = dial }
-}
+func WithDialer(dial Dialer) Option { return func(o *options) { o.dialer = dial } }
+
+// WithModes sets the connection modes that are offered to OSDs and managers,
+// best first, instead of those that the configuration names (ms_client_mode).
+func WithModes(modes ...msgr2.Mode) Option { return func(o *options) { o.modes = modes } }
 
 // WithInflight bounds what is under way to the OSDs at once: bytes of payload
 // and number of operations. What exceeds it waits in order. The defaults are
-// those of objecter_inflight_op_bytes (100 MiB) and objecter_inflight_ops
-// (24576).
+// objecter_inflight_op_bytes (100 MiB) and objecter_inflight_ops (24576 for
+// RADOS clients).
 func WithInflight(bytes, ops int64) Option {
 	return func(o *options) { o.maxBytes, o.maxOps = bytes, ops }
 }
 
+const (
+	defaultInflightBytes = 100 << 20
+	defaultInflightOps   = 24576
+)
+
 // Connect authenticates with a monitor, fetches the OSD map and returns a
 // client that is ready. ctx bounds the connecting only.
-func Connect(ctx context.Context, cfg Config, opts ...Option) (*Client, error) {
-	return nil, ErrClosed
+func Connect(ctx context.Context, cfg *conf.Config, opts ...Option) (*Client, error) {
+	o := options{log: slog.New(slog.DiscardHandler), maxBytes: defaultInflightBytes, maxOps: defaultInflightOps}
+	for _, f := range opts {
+		f(&o)
+	}
+	if o.modes == nil {
+		o.modes = cfg.OSDModes()
+	}
+	msgr := msgr2.Config{
+		Type:     entity.TypeClient,
+		Addrs:    entity.AddrVec{{Type: entity.AddrMsgr2, Nonce: newNonce()}},
+		Features: Features, Lossy: true, Dialer: o.dialer, Logger: o.log,
+	}
+	c := &Client{cfg: cfg, log: o.log}
+	var err error
+	c.mon, err = monc.New(monc.Config{Conf: cfg, Msgr: msgr, Logger: o.log, OnGlobalID: c.gotGlobalID})
+	if err != nil {
+		return nil, err
+	}
+	msgr.Modes = o.modes
+	c.mgr = mgrc.New(mgrc.Config{Mon: c.mon, Msgr: msgr, Logger: o.log})
+	d := &osdDials{mon: c.mon, cfg: msgr}
+	c.osds = newObjecter(o.log, c.mon.GlobalID, d.dial, monitorsOf{c.mon}, newThrottle(o.maxBytes, o.maxOps))
+	c.osds.barred = func(m *osdmap.Map) bool { return m.IsBlocklisted(c.Addr()) }
+	c.mon.Register(wire.TypeOSDMap, c.osds.gotMap)
+	if err := c.mon.Start(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	c.osds.setFSID(c.mon.FSID())
+	c.mon.Subscribe("osdmap", 0, true)
+	if err := c.osds.waitMap(ctx, 1); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("waiting for the OSD map: %w", err)
+	}
+	return c, nil
+}
+
+// newNonce returns a random number that is not 0.
+func newNonce() uint32 {
+	for {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // never fails
+		if n := binary.LittleEndian.Uint32(b[:]); n != 0 {
+			return n
+		}
+	}
+}
+
+// gotGlobalID is told that this client has got another id: OSDs then know it as
+// another client, whose watches are not there.
+func (c *Client) gotGlobalID(old, id uint64) {
+	c.log.Warn("the cluster gave this client another id", "old", old, "new", id)
 }
 
 // Close ends everything: operations under way fail with ErrClosed, watches end
 // without a callback. It waits for the client's goroutines and must not be
 // called from a callback.
-func (c *Client) Close() error { return nil }
+func (c *Client) Close() error {
+	var err error
+	c.closeOnce.Do(func() {
+		c.osds.close()
+		err = errors.Join(c.mgr.Close(), c.mon.Close())
+	})
+	return err
+}
 
 // GlobalID returns the number that the monitor gave this instance: client.N.
-func (c *Client) GlobalID() uint64 { return 0 }
+func (c *Client) GlobalID() uint64 { return c.mon.GlobalID() }
 
 // Addr returns our address as the cluster sees it, with the nonce that all
 // connections of this instance share.
-func (c *Client) Addr() entity.Addr { return entity.Addr{} }
+func (c *Client) Addr() entity.Addr { return c.mon.LocalAddr() }
 
 // FSID returns the cluster's id.
-func (c *Client) FSID() denc.UUID { return denc.UUID{} }
+func (c *Client) FSID() denc.UUID { return c.mon.FSID() }
 
 // Config returns what Connect was given.
-func (c *Client) Config() Config { return c.cfg }
+func (c *Client) Config() *conf.Config { return c.cfg }
+
+// OSDMap returns the newest OSD map that the client has. It is immutable.
+func (c *Client) OSDMap() *osdmap.Map { return c.osds.current().m }
 
 // WaitForOSDMap waits until the client has the OSD map of the epoch or a newer
 // one.
-func (c *Client) WaitForOSDMap(ctx context.Context, epoch uint32) error { return ErrClosed }
+func (c *Client) WaitForOSDMap(ctx context.Context, epoch uint32) error {
+	return c.osds.waitMap(ctx, epoch)
+}
 
 // LatestOSDMap asks the monitor which OSD map is the newest and waits for it.
-func (c *Client) LatestOSDMap(ctx context.Context) error { return ErrClosed }
-
-// PoolInfo is a pool's id and name.
-type PoolInfo struct {
-	ID   int64
-	Name string
-}
-
-// LookupPool returns a pool's id. Before it says ErrNotFound it makes sure that
-// the OSD map is the newest.
-func (c *Client) LookupPool(ctx context.Context, name string) (int64, error) { return 0, ErrClosed }
-
-// PoolName returns a pool's name, with the same care as LookupPool.
-func (c *Client) PoolName(ctx context.Context, id int64) (string, error) { return "", ErrClosed }
-
-// Pools lists the pools of the newest OSD map, by id.
-func (c *Client) Pools(ctx context.Context) ([]PoolInfo, error) { return nil, ErrClosed }
-
-// CreatePool creates a replicated pool with the cluster's defaults; ErrExists
-// when there is one of that name.
-func (c *Client) CreatePool(ctx context.Context, name string) error { return ErrClosed }
-
-// DeletePool deletes a pool with all that is in it. The cluster refuses it with
-// ErrPermission unless mon_allow_pool_delete is set.
-func (c *Client) DeletePool(ctx context.Context, name string) error { return ErrClosed }
-
-// MonCommand sends a command, marshalled to JSON, to the monitors. It returns
-// the output and the status line, both also when err is an Errno. A command may
-// be sent twice when the monitor is lost meanwhile.
-func (c *Client) MonCommand(ctx context.Context, cmd any, in []byte) (out []byte, status string, err error) {
-	return nil, "", ErrClosed
-}
-
-// MgrCommand is MonCommand to the active manager.
-func (c *Client) MgrCommand(ctx context.Context, cmd any, in []byte) (out []byte, status string, err error) {
-	return nil, "", ErrClosed
-}
-
-// Blocklist bars a client instance from the cluster's OSDs for a time; 0 means
-// the cluster's default (an hour). When it returned, all OSDs that this client
-// sends to from then on know of it.
-func (c *Client) Blocklist(ctx context.Context, addr entity.Addr, expire time.Duration) error {
-	return ErrClosed
+func (c *Client) LatestOSDMap(ctx context.Context) error {
+	newest, err := monitorsOf{c.mon}.NewestOSDMap(ctx)
+	if err != nil {
+		return err
+	}
+	return c.osds.waitMap(ctx, newest)
 }
 
 // Blocklisted returns a channel that is closed when this instance was found to
 // be blocklisted. All its operations fail with ErrBlocklisted then; only a new
 // Client can go on.
-func (c *Client) Blocklisted() <-chan struct{} { return nil }
+func (c *Client) Blocklisted() <-chan struct{} { return c.osds.blocklisted }
 
-// Service is this client's registration as a service daemon with the manager,
-// which is what makes it appear in "ceph -s".
-type Service struct{}
+// monitorsOf is the objecter's view of the monitor client.
+type monitorsOf struct{ c *monc.Client }
 
-// RegisterService registers this client as a daemon of a service, as rbd-mirror
-// is one, with metadata. It stays registered, over lost managers too, until
-// Close.
-func (c *Client) RegisterService(ctx context.Context, service, daemon string, meta map[string]string) (*Service, error) {
-	return nil, ErrClosed
+func (m monitorsOf) WantOSDMap(from uint32, keep bool) {
+	m.c.Subscribe("osdmap", uint64(from), !keep)
 }
 
-// SetStatus replaces the daemon's status, which is sent with the next report.
-func (s *Service) SetStatus(status map[string]string) {}
+func (m monitorsOf) GotOSDMap(epoch uint32) { m.c.Got("osdmap", uint64(epoch)) }
 
-// Close removes the daemon from the service map.
-func (s *Service) Close() error { return nil }
+func (m monitorsOf) NewestOSDMap(ctx context.Context) (uint32, error) {
+	newest, _, err := m.c.GetVersion(ctx, "osdmap")
+	return uint32(newest), err
+}
+
+// osdDials connects to OSDs with the monitor client's tickets.
+type osdDials struct {
+	mon *monc.Client
+	cfg msgr2.Config
+}
+
+func (d *osdDials) dial(ctx context.Context, _ int32, addrs entity.AddrVec, l *link) (osdConn, error) {
+	cfg := d.cfg
+	cfg.Handler = linkHandler{l}
+	conn, err := d.mon.Dial(ctx, entity.TypeOSD, addrs, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// linkHandler gives a connection's events to its link.
+type linkHandler struct{ l *link }
+
+func (h linkHandler) HandleMessage(c *msgr2.Conn, m *msgr2.Message) { h.l.handle(c, m) }
+
+func (h linkHandler) HandleReset(_ *msgr2.Conn, err error) { h.l.lost(err) }

@@ -25,6 +25,10 @@ type Op struct {
 	list   [inlineSteps]*step
 	flags  wire.ReqFlag
 	used   bool
+
+	req     request
+	result  int32
+	version uint64
 }
 
 // step is one operation and the place of its result.
@@ -61,6 +65,19 @@ func (op *Op) String() string {
 
 // IsWrite reports whether the vector is sent as a write.
 func (op *Op) IsWrite() bool { return op.flags&wire.FlagWrite != 0 }
+
+// Version returns the object's version after the vector was applied, the one
+// that AssertVersion talks about.
+func (op *Op) Version() uint64 { return op.version }
+
+// Release gives the buffers of the results back for reuse. It is optional;
+// nothing that aliases a result may be used after it.
+func (op *Op) Release() {
+	if m := op.req.reply; m != nil {
+		op.req.reply = nil
+		m.Release()
+	}
+}
 
 // add appends an operation. The flag READ or WRITE follows from the code.
 func (op *Op) add(code wire.OpCode, out result) *step {
@@ -146,7 +163,8 @@ func (op *Op) write(code wire.OpCode, off uint64, data msgr2.Data) {
 }
 
 // Write writes data at off. The bytes are not copied: they must not change
-// until the operation is done.
+// until the operation is done, and not before Client.Close when it ended with
+// an error for which MaybeApplied is true.
 func (op *Op) Write(off uint64, data msgr2.Data) { op.write(wire.OpWrite, off, data) }
 
 // WriteFull replaces the object's data. The bytes are not copied.

@@ -2,7 +2,7 @@ package rados
 
 import (
 	"context"
-	"iter"
+	"sync"
 )
 
 // Operate sends a vector to an object and waits for the answer. The error is an
@@ -10,37 +10,62 @@ import (
 // first the vector may have been applied nevertheless: see MaybeApplied; data
 // given to it must then stay unchanged until Close.
 func (io *IoCtx) Operate(ctx context.Context, oid string, op *Op, opts ...OpOption) error {
-	return ErrClosed
+	return io.operate(ctx, io.prepare(oid, op, opts))
+}
+
+// waiter is where a request that somebody waits for reports to.
+type waiter struct {
+	ch   chan error
+	done func(error)
+}
+
+// waiterPool is shared by all clients; a waiter in it is idle.
+var waiterPool = sync.Pool{New: func() any {
+	w := &waiter{ch: make(chan error, 1)}
+	w.done = func(err error) { w.ch <- err }
+	return w
+}}
+
+// operate starts r and waits for its end, which the end of ctx brings about.
+func (io *IoCtx) operate(ctx context.Context, r *request) error {
+	w := waiterPool.Get().(*waiter)
+	defer waiterPool.Put(w)
+	r.done = w.done
+	o := io.c.osds
+	if err := ctx.Err(); err != nil {
+		r.failResults(err)
+		return r.wrap(err)
+	}
+	o.start(r)
+	select {
+	case err := <-w.ch:
+		return err
+	case <-ctx.Done():
+		o.cancel(r, ctx.Err())
+		return <-w.ch
+	}
 }
 
 // Go is Operate without the wait: done is called with the result on a goroutine
 // of the client and must not block. Vectors for one object go out in the order
 // of the calls. Go itself never blocks and never calls done.
 func (io *IoCtx) Go(ctx context.Context, oid string, op *Op, done func(error), opts ...OpOption) {
-	go done(ErrClosed)
+	r := io.prepare(oid, op, opts)
+	r.done = done
+	o := io.c.osds
+	if err := ctx.Err(); err != nil {
+		o.failLater(r, err)
+		return
+	}
+	if ctx.Done() == nil {
+		o.start(r)
+		return
+	}
+	// The function may run before cleanup is set: it must not look at it.
+	r.cleanup = context.AfterFunc(ctx, func() {
+		if r.claim() {
+			o.abandon(r, ctx.Err())
+		}
+	})
+	o.start(r)
 }
-
-// ObjectInfo names an object of a pool.
-type ObjectInfo struct {
-	Namespace, Name, Locator string
-}
-
-// ListOption changes what Objects lists.
-type ListOption func(*listOptions)
-
-type listOptions struct{ allNamespaces bool }
-
-// AllNamespaces lists the objects of every namespace.
-func AllNamespaces() ListOption { return func(o *listOptions) { o.allNamespaces = true } }
-
-// Objects lists the objects of the view's namespace in no particular order. An
-// error ends the listing.
-func (io *IoCtx) Objects(ctx context.Context, opts ...ListOption) iter.Seq2[ObjectInfo, error] {
-	return func(yield func(ObjectInfo, error) bool) { yield(ObjectInfo{}, ErrClosed) }
-}
-
-// CreateSnapID makes a new self-managed snapshot id in the pool.
-func (io *IoCtx) CreateSnapID(ctx context.Context) (uint64, error) { return 0, ErrClosed }
-
-// RemoveSnapID gives a snapshot id back; the OSDs trim its clones.
-func (io *IoCtx) RemoveSnapID(ctx context.Context, id uint64) error { return ErrClosed }

@@ -51,9 +51,9 @@ func (m *OSDBackoff) Decode(r *denc.Reader) {
 }
 
 // Covers reports whether the backoff holds h back.
-func (m *OSDBackoff) Covers(h *HObject) bool {
-	if m.Begin.Compare(&m.End) == 0 {
+func (m *OSDBackoff) Covers(h HObject) bool {
+	if m.Begin.Compare(m.End) == 0 {
 		return m.Begin.Compare(h) == 0
 	}
-	return m.Begin.Compare(h) <= 0 && h.Compare(&m.End) < 0
+	return m.Begin.Compare(h) <= 0 && h.Compare(m.End) < 0
 }

@@ -8,42 +8,6 @@ import (
 	"github.com/rbdm/rbdm/msgr2/denc"
 )
 
-// ObjectLocator is object_locator_t: where an object's name is looked up.
-// hdr(6,3).
-type ObjectLocator struct {
-	Pool      int64
-	Key       string // replaces the name for placement when not empty
-	Namespace string
-	Hash      int64 // placement hash given directly; -1: none
-}
-
-// Append appends l.
-func (l ObjectLocator) Append(b []byte) []byte {
-	b, at := denc.Begin(b, 6, 3)
-	b = denc.AppendS64(b, l.Pool)
-	b = denc.AppendS32(b, -1) // preferred osd, long unused
-	b = denc.AppendString(b, l.Key)
-	b = denc.AppendString(b, l.Namespace)
-	b = denc.AppendS64(b, l.Hash)
-	return denc.End(b, at)
-}
-
-// Decode reads versions 3 to 6 and newer ones that still declare version 6
-// readable.
-func (l *ObjectLocator) Decode(r *denc.Reader) {
-	s := r.Enter("object_locator_t", 6)
-	*l = ObjectLocator{Pool: r.S64(), Hash: -1}
-	r.S32()
-	l.Key = r.String()
-	if s.V >= 5 {
-		l.Namespace = r.String()
-	}
-	if s.V >= 6 {
-		l.Hash = r.S64()
-	}
-	r.Leave(s)
-}
-
 // AppendOmap appends map<string, bufferlist>: omap pairs and attributes.
 func AppendOmap(b []byte, m map[string][]byte) []byte {
 	return denc.AppendMap(b, m, denc.AppendString, denc.AppendBytes)

@@ -1,0 +1,671 @@
+//go:build interop
+
+// These tests run against a real cluster: RBDM_CONF names its ceph.conf, or
+// RBDM_CONFS several of them, separated by colons.
+package rados_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// confs returns the clusters to test against.
+func confs(t testing.TB) []string {
+	v := os.Getenv("RBDM_CONFS")
+	if v == "" {
+		v = os.Getenv("RBDM_CONF")
+	}
+	if v == "" {
+		t.Fatal("set RBDM_CONF to a cluster's ceph.conf, or RBDM_CONFS to several, separated by colons")
+	}
+	return strings.Split(v, ":")
+}
+
+func load(t testing.TB, path string) *conf.Config {
+	t.Helper()
+	inv := &conf.Invocation{
+		Name:     entity.AuthName{Type: entity.TypeClient, ID: "admin"},
+		ConfFile: path, Explicit: true,
+	}
+	cfg, err := inv.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func connect(t testing.TB, path string, opts ...rados.Option) *rados.Client {
+	t.Helper()
+	if os.Getenv("RBDM_LOG") != "" {
+		h := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
+		opts = append(opts, rados.WithLogger(slog.New(h)))
+	}
+	c, err := rados.Connect(testContext(t), load(t, path), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// newPool makes a pool that goes with the test.
+func newPool(t testing.TB, c *rados.Client) *rados.IoCtx {
+	t.Helper()
+	ctx := testContext(t)
+	name := fmt.Sprintf("objecter-%d-%d", os.Getpid(), time.Now().UnixNano())
+	if err := c.CreatePool(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := c.DeletePool(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
+	io, err := c.OpenPool(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return io
+}
+
+// eachCluster runs f on every cluster and in both modes.
+func eachCluster(t *testing.T, f func(t *testing.T, c *rados.Client)) {
+	for _, path := range confs(t) {
+		for _, mode := range []msgr2.Mode{msgr2.ModeCRC, msgr2.ModeSecure} {
+			t.Run(path+"/"+mode.String(), func(t *testing.T) {
+				f(t, connect(t, path, rados.WithModes(mode)))
+			})
+		}
+	}
+}
+
+func check(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func wantErr(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got %v, want %v", what, err, want)
+	}
+}
+
+func TestInteropData(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c *rados.Client) {
+		ctx, io := testContext(t), newPool(t, c)
+		payload := bytes.Repeat([]byte("0123456789abcdef"), 4096) // 64 KiB
+		check(t, "write", io.Write(ctx, "o", 4096, payload))
+		got, err := io.Read(ctx, "o", 4096, uint64(len(payload)))
+		check(t, "read", err)
+		if !bytes.Equal(got, payload) {
+			t.Error("read differs")
+		}
+		st, err := io.Stat(ctx, "o")
+		check(t, "stat", err)
+		if st.Size != 4096+65536 || time.Since(st.ModTime).Abs() > time.Hour {
+			t.Errorf("stat %+v", st)
+		}
+		_, err = io.Stat(ctx, "missing")
+		wantErr(t, "stat of a missing object", err, rados.ErrNotFound)
+
+		op := rados.NewOp()
+		op.SetAllocHint(4<<20, 4<<20, 0)
+		op.WriteFull(msgr2.NewData([]byte("hello"), []byte(" world")))
+		check(t, "write-full", io.Operate(ctx, "o", op))
+		if op.Version() == 0 {
+			t.Error("no version")
+		}
+		check(t, "append", io.Append(ctx, "o", []byte("!")))
+		got, err = io.Read(ctx, "o", 0, 100)
+		check(t, "read", err)
+		if string(got) != "hello world!" {
+			t.Errorf("%q", got)
+		}
+
+		op = rados.NewOp()
+		read, sum, stat := op.Read(6, 5), op.Checksum(wire.ChecksumCRC32C, 0xffffffff, 0, 12, 4), op.Stat()
+		check(t, "vector", io.Operate(ctx, "o", op))
+		if string(read.Bytes()) != "world" || len(sum.Values) != 3 || stat.Size != 12 {
+			t.Errorf("%q %v %+v", read.Bytes(), sum.Values, stat)
+		}
+
+		check(t, "truncate up", io.Truncate(ctx, "o", 1<<20))
+		op = rados.NewOp()
+		op.WriteSame(512<<10, 8192, msgr2.NewData(bytes.Repeat([]byte("x"), 1024)))
+		op.Zero(0, 4)
+		check(t, "writesame", io.Operate(ctx, "o", op))
+		op = rados.NewOp()
+		sp := op.SparseRead(0, 1<<20)
+		check(t, "sparse-read", io.Operate(ctx, "o", op))
+		whole := make([]byte, 1<<20)
+		data := sp.Data().Bytes()
+		for _, e := range sp.Extents {
+			copy(whole[e.Off:], data[:e.Len])
+			data = data[e.Len:]
+		}
+		plain, err := io.Read(ctx, "o", 0, 1<<20)
+		check(t, "read", err)
+		if !bytes.Equal(whole, plain) || plain[0] != 0 || plain[512<<10] != 'x' {
+			t.Errorf("sparse read differs, extents %v", sp.Extents)
+		}
+
+		op = rados.NewOp()
+		op.CompareExtent(4, msgr2.NewData([]byte("o ...")))
+		var ce *rados.CompareError
+		if err := io.Operate(ctx, "o", op); !errors.As(err, &ce) || ce.Offset != 2 {
+			t.Errorf("compare: %v", err)
+		}
+		op = rados.NewOp()
+		op.Create(true)
+		wantErr(t, "exclusive create", io.Operate(ctx, "o", op), rados.ErrExists)
+		op = rados.NewOp()
+		op.AssertExists()
+		op.Write(0, msgr2.NewData([]byte("x")))
+		wantErr(t, "assert-exists", io.Operate(ctx, "missing", op), rados.ErrNotFound)
+
+		check(t, "empty read", func() error { p, err := io.Read(ctx, "o", 2<<20, 10); _ = p; return err }())
+		check(t, "remove", io.Remove(ctx, "o"))
+		wantErr(t, "remove again", io.Remove(ctx, "o"), rados.ErrNotFound)
+	})
+}
+
+func TestInteropAttributesAndOmap(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c *rados.Client) {
+		ctx, io := testContext(t), newPool(t, c).WithNamespace("ns1")
+		check(t, "setxattr", io.SetXattr(ctx, "o", "a", []byte("1")))
+		v, err := io.GetXattr(ctx, "o", "a")
+		check(t, "getxattr", err)
+		if string(v) != "1" {
+			t.Errorf("%q", v)
+		}
+		_, err = io.GetXattr(ctx, "o", "b")
+		wantErr(t, "missing attribute", err, rados.ErrNoData)
+		op := rados.NewOp()
+		op.CompareXattr("a", wire.CmpEQ, []byte("1"))
+		op.SetXattr("b", []byte("22"))
+		check(t, "cmpxattr", io.Operate(ctx, "o", op))
+		op = rados.NewOp()
+		op.CompareXattr("a", wire.CmpEQ, []byte("2"))
+		op.RemoveXattr("b")
+		wantErr(t, "cmpxattr", io.Operate(ctx, "o", op), rados.ErrCanceled)
+		op = rados.NewOp()
+		all := op.GetXattrs()
+		check(t, "getxattrs", io.Operate(ctx, "o", op))
+		if len(all.Values) != 2 || string(all.Values["b"]) != "22" {
+			t.Errorf("%q", all.Values)
+		}
+
+		want := map[string][]byte{}
+		for i := range 3000 {
+			want[fmt.Sprintf("k%05d", i)] = fmt.Appendf(nil, "v%d", i)
+		}
+		want["other"] = []byte("x")
+		check(t, "omap-set", io.OmapSet(ctx, "o", want))
+		got, err := io.OmapGetAll(ctx, "o", "")
+		check(t, "omap-get", err)
+		if !maps.EqualFunc(got, want, bytes.Equal) {
+			t.Errorf("%d pairs", len(got))
+		}
+		got, err = io.OmapGetAll(ctx, "o", "oth")
+		check(t, "omap-get by prefix", err)
+		if len(got) != 1 {
+			t.Errorf("%q", got)
+		}
+		op = rados.NewOp()
+		op.OmapRemove("k00001", "k00000", "nothing")
+		op.OmapRemoveRange("k00100", "k01000")
+		op.SetOmapHeader([]byte("head"))
+		check(t, "omap-rm", io.Operate(ctx, "o", op))
+		op = rados.NewOp()
+		keys, head := op.OmapGetKeys("k00098", 3), op.OmapHeader()
+		by, absent := op.OmapGetByKeys("other", "nothing"), op.GetXattr("nope")
+		op.FailOK()
+		page := op.OmapGet("", "k", 1)
+		check(t, "omap reads", io.Operate(ctx, "o", op))
+		if !slices.Equal(keys.Keys, []string{"k00099", "k01000", "k01001"}) || !keys.More {
+			t.Errorf("%q %v", keys.Keys, keys.More)
+		}
+		if string(head.Bytes()) != "head" || len(by.Values) != 1 || len(page.Keys) != 1 || page.Keys[0] != "k00002" || !page.More {
+			t.Errorf("%q %q %q", head.Bytes(), by.Values, page.Keys)
+		}
+		wantErr(t, "FailOK's own result", absent.Err(), rados.ErrNoData)
+		op = rados.NewOp()
+		op.OmapCompare(map[string]rados.OmapAssertion{"other": {Value: []byte("x"), Op: wire.CmpEQ}})
+		op.OmapClear()
+		check(t, "omap-cmp", io.Operate(ctx, "o", op))
+		got, err = io.OmapGetAll(ctx, "o", "")
+		check(t, "omap-get", err)
+		if len(got) != 0 {
+			t.Errorf("%d pairs after clear", len(got))
+		}
+		// The namespace is its own.
+		_, err = io.WithNamespace("").Stat(ctx, "o")
+		wantErr(t, "other namespace", err, rados.ErrNotFound)
+	})
+}
+
+func TestInteropCallsAndLists(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c *rados.Client) {
+		ctx, io := testContext(t), newPool(t, c)
+		// cls_hello: reads, writes and a method that returns data from a write.
+		out, err := io.Exec(ctx, "o", "hello", "say_hello", []byte("rbdm"))
+		if errors.Is(err, rados.ErrNotFound) { // say_hello wants the object on some releases
+			check(t, "create", io.WriteFull(ctx, "o", nil))
+			out, err = io.Exec(ctx, "o", "hello", "say_hello", []byte("rbdm"))
+		}
+		check(t, "say_hello", err)
+		if string(out) != "Hello, rbdm!" {
+			t.Errorf("%q", out)
+		}
+		check(t, "record_hello", io.ExecWrite(ctx, "h", "hello", "record_hello", []byte("x")))
+		op := rados.NewOp()
+		res := op.CallWrite("hello", "write_return_data", nil)
+		check(t, "write_return_data", io.Operate(ctx, "w", op, rados.ReturnVec()))
+		if string(res.Bytes()) != "you might see this" || res.Return() != 42 {
+			t.Errorf("%q %d", res.Bytes(), res.Return())
+		}
+		_, err = io.Exec(ctx, "o", "nosuchclass", "x", nil)
+		if !errors.Is(err, rados.ErrNotSupported) && !errors.Is(err, rados.ErrPermission) {
+			t.Errorf("missing class: %v", err)
+		}
+
+		want := map[string]bool{}
+		for i := range 2500 {
+			ns, name := []string{"", "a", "b"}[i%3], fmt.Sprintf("list%04d", i)
+			done := make(chan error, 1)
+			w := rados.NewOp()
+			w.Create(false)
+			io.WithNamespace(ns).Go(ctx, name, w, func(err error) { done <- err })
+			check(t, "create", <-done)
+			want[ns+"/"+name] = true
+		}
+		for _, o := range []string{"h", "w"} {
+			want["/"+o] = true
+		}
+		if _, err := io.Stat(ctx, "o"); err == nil {
+			want["/o"] = true
+		}
+		count := func(io *rados.IoCtx, opts ...rados.ListOption) map[string]bool {
+			got := map[string]bool{}
+			for o, err := range io.Objects(ctx, opts...) {
+				check(t, "list", err)
+				got[o.Namespace+"/"+o.Name] = true
+			}
+			return got
+		}
+		if got := count(io, rados.AllNamespaces()); !maps.Equal(got, want) {
+			t.Errorf("%d objects, want %d", len(got), len(want))
+		}
+		maps.DeleteFunc(want, func(k string, _ bool) bool { return !strings.HasPrefix(k, "a/") })
+		if got := count(io.WithNamespace("a")); !maps.Equal(got, want) {
+			t.Errorf("%d objects in a, want %d", len(got), len(want))
+		}
+	})
+}
+
+func TestInteropSnapshots(t *testing.T) {
+	eachCluster(t, func(t *testing.T, c *rados.Client) {
+		ctx, io := testContext(t), newPool(t, c)
+		check(t, "write", io.Write(ctx, "o", 0, bytes.Repeat([]byte("a"), 16384)))
+		s1, err := io.CreateSnapID(ctx)
+		check(t, "snap create", err)
+		w := io.WithSnapContext(s1, []uint64{s1})
+		check(t, "write", w.Write(ctx, "o", 4096, bytes.Repeat([]byte("b"), 4096)))
+		s2, err := io.CreateSnapID(ctx)
+		check(t, "snap create", err)
+		w = io.WithSnapContext(s2, []uint64{s2, s1})
+		check(t, "write", w.Write(ctx, "o", 8192, bytes.Repeat([]byte("c"), 100)))
+		for _, tc := range []struct {
+			snap     uint64
+			off      uint64
+			expected string
+		}{{s1, 4096, "a"}, {s2, 4096, "b"}, {s2, 8192, "a"}, {wire.SnapHead, 8192, "c"}} {
+			p, err := io.AtSnap(tc.snap).Read(ctx, "o", tc.off, 1)
+			check(t, "read at snapshot", err)
+			if string(p) != tc.expected {
+				t.Errorf("snap %d at %d: %q", tc.snap, tc.off, p)
+			}
+		}
+		set, err := io.ListSnaps(ctx, "o")
+		check(t, "list-snaps", err)
+		t.Logf("%+v", set.SnapList)
+		if len(set.Clones) != 3 || set.Clones[0].ID != s1 || set.Clones[1].ID != s2 || set.Clones[2].ID != wire.SnapHead || set.Seq != s2 {
+			t.Errorf("%+v", set.SnapList)
+		}
+		op := rados.NewOp()
+		op.Rollback(s1)
+		check(t, "rollback", w.Operate(ctx, "o", op))
+		p, err := io.Read(ctx, "o", 4096, 1)
+		check(t, "read", err)
+		if string(p) != "a" {
+			t.Errorf("after rollback: %q", p)
+		}
+		op = rados.NewOp()
+		op.CopyFrom(rados.CopySource{Pool: io.Pool(), Object: "o", Snap: s2})
+		check(t, "copy-from", io.Operate(ctx, "copy", op))
+		p, err = io.Read(ctx, "copy", 4096, 1)
+		check(t, "read", err)
+		if string(p) != "b" {
+			t.Errorf("copy: %q", p)
+		}
+		for _, s := range []uint64{s1, s2} {
+			check(t, "snap remove", io.RemoveSnapID(ctx, s))
+		}
+	})
+}
+
+func TestInteropWatchNotify(t *testing.T) {
+	for _, path := range confs(t) {
+		t.Run(path, func(t *testing.T) {
+			c, other := connect(t, path), connect(t, path)
+			ctx, io := testContext(t), newPool(t, c)
+			check(t, "create", io.WriteFull(ctx, "o", nil))
+			_, err := io.Watch(ctx, "missing", func(*rados.Notification) {})
+			wantErr(t, "watch of a missing object", err, rados.ErrNotFound)
+
+			got := make(chan string, 10)
+			w, err := io.Watch(ctx, "o", func(n *rados.Notification) {
+				got <- fmt.Sprintf("%d:%s", n.NotifierGID, n.Payload)
+				n.Ack(append([]byte("re:"), n.Payload...))
+			}, rados.WatchTimeout(30*time.Second), rados.OnError(func(err error) { t.Error("lost:", err) }))
+			check(t, "watch", err)
+			ws, err := io.ListWatchers(ctx, "o")
+			check(t, "list-watchers", err)
+			if len(ws) != 1 || ws[0].Cookie != w.Cookie() || ws[0].Name.Num != int64(c.GlobalID()) || !ws[0].Addr.SameInstance(c.Addr()) {
+				t.Errorf("%+v, we are client.%d %s", ws, c.GlobalID(), c.Addr())
+			}
+			theirs := other.IoCtx(io.Pool())
+			for i := range 3 {
+				res, err := theirs.Notify(ctx, "o", fmt.Appendf(nil, "n%d", i), 5*time.Second)
+				check(t, "notify", err)
+				if len(res.Acks) != 1 || string(res.Acks[0].Payload) != fmt.Sprintf("re:n%d", i) || res.Acks[0].GID != c.GlobalID() || len(res.Timeouts) != 0 {
+					t.Errorf("%+v", res)
+				}
+				if g := <-got; g != fmt.Sprintf("%d:n%d", other.GlobalID(), i) {
+					t.Error(g)
+				}
+			}
+			res, err := io.Notify(ctx, "o", []byte("own"), 5*time.Second)
+			check(t, "notify", err)
+			if len(res.Acks) != 1 {
+				t.Errorf("%+v", res)
+			}
+			// A watcher that does not answer delays a notify to its timeout.
+			silent, err := theirs.Watch(ctx, "o", func(*rados.Notification) {})
+			check(t, "watch", err)
+			res, err = io.Notify(ctx, "o", []byte("x"), time.Second)
+			wantErr(t, "notify without an answer", err, rados.ErrTimedOut)
+			if res == nil || len(res.Acks) != 1 || len(res.Timeouts) != 1 || res.Timeouts[0].GID != other.GlobalID() {
+				t.Errorf("%+v", res)
+			}
+			check(t, "close", silent.Close(ctx))
+			_, err = io.Notify(ctx, "missing", nil, time.Second)
+			wantErr(t, "notify on a missing object", err, rados.ErrNotFound)
+			check(t, "close", w.Close(ctx))
+			check(t, "close", w.Close(ctx))
+			ws, err = io.ListWatchers(ctx, "o")
+			check(t, "list-watchers", err)
+			if len(ws) != 0 {
+				t.Errorf("%+v", ws)
+			}
+			res, err = io.Notify(ctx, "o", nil, time.Second)
+			check(t, "notify without watchers", err)
+			if len(res.Acks)+len(res.Timeouts) != 0 {
+				t.Errorf("%+v", res)
+			}
+		})
+	}
+}
+
+// cuttingDialer lets a test cut all connections.
+type cuttingDialer struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (d *cuttingDialer) dial(ctx context.Context, addr entity.Addr) (net.Conn, error) {
+	var nd net.Dialer
+	c, err := nd.DialContext(ctx, "tcp", addr.IP.String())
+	if err == nil {
+		d.mu.Lock()
+		d.conns = append(d.conns, c)
+		d.mu.Unlock()
+	}
+	return c, err
+}
+
+func (d *cuttingDialer) cut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.conns {
+		_ = c.Close()
+	}
+	d.conns = nil
+}
+
+func TestInteropWatchSurvivesLostConnections(t *testing.T) {
+	for _, path := range confs(t) {
+		t.Run(path, func(t *testing.T) {
+			var d cuttingDialer
+			c, other := connect(t, path, rados.WithDialer(d.dial)), connect(t, path)
+			ctx, io := testContext(t), newPool(t, other)
+			check(t, "create", io.WriteFull(ctx, "o", nil))
+			got := make(chan string, 100)
+			w, err := c.IoCtx(io.Pool()).Watch(ctx, "o", func(n *rados.Notification) {
+				got <- string(n.Payload)
+				n.Ack(nil)
+			}, rados.OnError(func(err error) { t.Error("lost:", err) }))
+			check(t, "watch", err)
+			for i := range 10 {
+				d.cut()
+				res, err := io.Notify(ctx, "o", fmt.Appendf(nil, "%d", i), 10*time.Second)
+				check(t, "notify", err)
+				if len(res.Acks) != 1 {
+					t.Errorf("notify %d: %+v", i, res)
+				}
+				if g := <-got; g != fmt.Sprint(i) {
+					t.Errorf("notification %q, want %d", g, i)
+				}
+			}
+			check(t, "close", w.Close(ctx))
+		})
+	}
+}
+
+// TestInteropAppendsOnceOverLostConnections appends numbers while connections
+// are cut: each must be there once and in order.
+func TestInteropAppendsOnceOverLostConnections(t *testing.T) {
+	for _, path := range confs(t) {
+		t.Run(path, func(t *testing.T) {
+			var d cuttingDialer
+			c := connect(t, path, rados.WithDialer(d.dial))
+			ctx, io := testContext(t), newPool(t, c)
+			appendAndVerify(ctx, t, io, 4, 1500, func(i int) {
+				if i%100 == 50 {
+					d.cut()
+				}
+			})
+		})
+	}
+}
+
+// appendAndVerify appends n numbers to each of some objects, many at once, and
+// checks that each arrived once and in order. at is called before each number.
+func appendAndVerify(ctx context.Context, t *testing.T, io *rados.IoCtx, objects, n int, at func(i int)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 64)
+	for i := range n {
+		at(i)
+		for o := range objects {
+			slots <- struct{}{}
+			wg.Add(1)
+			op := rados.NewOp()
+			op.Append(msgr2.NewData(binary.LittleEndian.AppendUint32(nil, uint32(i))))
+			io.Go(ctx, fmt.Sprintf("append%d", o), op, func(err error) {
+				if err != nil {
+					t.Errorf("append: %v", err)
+				}
+				<-slots
+				wg.Done()
+			})
+		}
+	}
+	wg.Wait()
+	for o := range objects {
+		p, err := io.Read(ctx, fmt.Sprintf("append%d", o), 0, uint64(4*n+100))
+		check(t, "read", err)
+		if len(p) != 4*n {
+			t.Errorf("object %d has %d bytes, want %d", o, len(p), 4*n)
+			continue
+		}
+		for i := range n {
+			if got := binary.LittleEndian.Uint32(p[4*i:]); got != uint32(i) {
+				t.Errorf("object %d: number %d at place %d", o, got, i)
+				break
+			}
+		}
+	}
+}
+
+func TestInteropBlocklist(t *testing.T) {
+	for _, path := range confs(t) {
+		t.Run(path, func(t *testing.T) {
+			c, victim := connect(t, path), connect(t, path)
+			ctx, io := testContext(t), newPool(t, c)
+			check(t, "create", io.WriteFull(ctx, "o", nil))
+			theirs := victim.IoCtx(io.Pool())
+			lost := make(chan error, 1)
+			_, err := theirs.Watch(ctx, "o", func(n *rados.Notification) { n.Ack(nil) }, rados.OnError(func(err error) { lost <- err }))
+			check(t, "watch", err)
+			check(t, "blocklist", c.Blocklist(ctx, victim.Addr(), time.Minute))
+			check(t, "write of another client", io.WriteFull(ctx, "o", []byte("x")))
+			wantErr(t, "write of the blocklisted client", theirs.WriteFull(ctx, "o", nil), rados.ErrBlocklisted)
+			select {
+			case <-victim.Blocklisted():
+			case <-ctx.Done():
+				t.Fatal("was not told")
+			}
+			select {
+			case err := <-lost:
+				t.Log(err)
+			case <-ctx.Done():
+				t.Fatal("the watch was not told")
+			}
+			if p, err := io.Read(ctx, "o", 0, 10); err != nil || string(p) != "x" {
+				t.Errorf("%q, %v", p, err)
+			}
+		})
+	}
+}
+
+func TestInteropPoolsComeAndGo(t *testing.T) {
+	for _, path := range confs(t) {
+		t.Run(path, func(t *testing.T) {
+			c := connect(t, path)
+			ctx := testContext(t)
+			_, err := c.OpenPool(ctx, "no-such-pool")
+			wantErr(t, "missing pool", err, rados.ErrNotFound)
+			_, err = c.IoCtx(999999).Stat(ctx, "o")
+			wantErr(t, "operation on a missing pool", err, rados.ErrNotFound)
+			io := newPool(t, c)
+			name, err := c.PoolName(ctx, io.Pool())
+			check(t, "pool name", err)
+			wantErr(t, "create again", c.CreatePool(ctx, name), rados.ErrExists)
+			out, _, err := c.MonCommand(ctx, map[string]any{"prefix": "osd pool get", "pool": name, "var": "size", "format": "json"}, nil)
+			check(t, "mon command", err)
+			t.Logf("%s", out)
+			short, cancel := context.WithTimeout(ctx, time.Millisecond)
+			defer cancel()
+			<-short.Done()
+			err = io.WriteFull(short, "late", nil)
+			wantErr(t, "expired context", err, context.DeadlineExceeded)
+			if rados.MaybeApplied(err) {
+				t.Error("was never sent")
+			}
+		})
+	}
+}
+
+// BenchmarkInterop measures against the cluster of RBDM_CONF.
+func BenchmarkInterop(b *testing.B) {
+	c := connect(b, confs(b)[0])
+	io := newPool(b, c)
+	ctx := context.Background()
+	for _, bench := range []struct {
+		name        string
+		size, depth int
+		write       bool
+	}{
+		{"write4K/depth32", 4096, 32, true}, {"read4K/depth32", 4096, 32, false},
+		{"write4K/depth1", 4096, 1, true}, {"read4K/depth1", 4096, 1, false},
+		{"write4M/depth16", 4 << 20, 16, true}, {"read4M/depth16", 4 << 20, 16, false},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			payload := bytes.Repeat([]byte("rbdm"), bench.size/4)
+			const objects = 64
+			if !bench.write {
+				for i := range objects {
+					check(b, "fill", io.WriteFull(ctx, fmt.Sprintf("b%d", i), payload))
+				}
+			}
+			b.SetBytes(int64(bench.size))
+			b.ReportAllocs()
+			slots := make(chan struct{}, bench.depth)
+			b.ResetTimer()
+			for i := range b.N {
+				slots <- struct{}{}
+				op := rados.NewOp()
+				if bench.write {
+					op.WriteFull(msgr2.NewData(payload))
+				} else {
+					op.Read(0, uint64(bench.size))
+				}
+				io.Go(ctx, fmt.Sprintf("b%d", i%objects), op, func(err error) {
+					if err != nil {
+						b.Error(err)
+					}
+					op.Release()
+					<-slots
+				})
+			}
+			for range bench.depth {
+				slots <- struct{}{}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+		})
+	}
+}

@@ -1,0 +1,261 @@
+package rados
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rbdm/rbdm/msgr2"
+	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// pausingFlags make requests wait for a later map.
+const pausingFlags = osdmap.FlagPauseRead | osdmap.FlagPauseWrite | osdmap.FlagFull
+
+// gotMap takes a MOSDMap from a monitor or an OSD. It is called on a reading
+// goroutine; the work is done on the map goroutine.
+func (o *objecter) gotMap(m *msgr2.Message) {
+	var maps wire.OSDMapMessage
+	if err := wire.Decode(&maps, m.Front); err != nil {
+		o.log.Error("broken OSD map message", "error", err)
+		return
+	}
+	select {
+	case o.maps <- &maps:
+	case <-o.ctx.Done():
+	}
+}
+
+// mapLoop is the goroutine that changes the map.
+func (o *objecter) mapLoop() {
+	for {
+		select {
+		case m := <-o.maps:
+			o.takeMaps(m)
+		case <-o.ctx.Done():
+			return
+		}
+	}
+}
+
+// takeMaps goes through the epochs of a message one by one: an interval that
+// began and ended in between must not be missed.
+func (o *objecter) takeMaps(m *wire.OSDMapMessage) {
+	o.mu.RLock()
+	fsid := o.fsid
+	o.mu.RUnlock()
+	if m.FSID != fsid && !fsid.IsZero() {
+		o.log.Warn("OSD map of another cluster", "fsid", m.FSID.String())
+		return
+	}
+	_, last := m.Range()
+	for {
+		cur := o.current()
+		if cur.epoch() >= last {
+			break
+		}
+		next, skipped, err := nextMap(cur, m)
+		if err != nil {
+			o.log.Error("broken OSD map", "after", cur.epoch(), "error", err)
+			break
+		}
+		if next == nil {
+			break // a gap
+		}
+		o.install(newMapView(next), skipped)
+	}
+	if o.current().epoch() < last || o.waiting() {
+		o.wantMap()
+	}
+}
+
+// nextMap makes the map that follows cur. skipped says that epochs in between
+// are not to be had any more. It returns nil when the message does not go on
+// from cur.
+func nextMap(cur *mapView, m *wire.OSDMapMessage) (next *osdmap.Map, skipped bool, err error) {
+	e := cur.epoch() + 1
+	_, last := m.Range()
+	if cur.m == nil {
+		// The first one: the newest whole map.
+		for f := range m.Full {
+			e = max(e, f)
+		}
+	}
+	if p, ok := m.Incrementals[e]; ok && cur.m != nil {
+		next, err = cur.m.Apply(p)
+		return next, false, wrapEpoch(err, e)
+	}
+	if p, ok := m.Full[e]; ok {
+		next, err = osdmap.Decode(p)
+		return next, false, wrapEpoch(err, e)
+	}
+	if cur.m != nil && e < m.Oldest {
+		for f := m.Oldest; f <= last; f++ {
+			if p, ok := m.Full[f]; ok {
+				next, err = osdmap.Decode(p)
+				return next, true, wrapEpoch(err, f)
+			}
+		}
+	}
+	return nil, false, nil
+}
+
+func wrapEpoch(err error, e uint32) error {
+	if err != nil {
+		return fmt.Errorf("epoch %d: %w", e, err)
+	}
+	return nil
+}
+
+func (o *objecter) current() *mapView {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.view
+}
+
+// waiting reports whether requests wait for a change of the map.
+func (o *objecter) waiting() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.view.m != nil && o.view.m.Flags&pausingFlags != 0 {
+		return true
+	}
+	o.homeless.mu.Lock()
+	n := len(o.homeless.ops)
+	o.homeless.mu.Unlock()
+	if n > 0 {
+		return true
+	}
+	for _, s := range o.sessions {
+		s.mu.Lock()
+		paused := false
+		for _, r := range s.ops {
+			paused = paused || r.tgt.paused
+		}
+		s.mu.Unlock()
+		if paused {
+			return true
+		}
+	}
+	return false
+}
+
+// install makes v the map and sends again what it affects.
+func (o *objecter) install(v *mapView, skipped bool) {
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return
+	}
+	old := o.view
+	o.view = v
+	close(o.changed)
+	o.changed = make(chan struct{})
+	o.rescanLingers(skipped) // first: what rescan sends binds anew
+	failed, gone := o.rescan(old, skipped)
+	o.mu.Unlock()
+	for _, f := range failed {
+		o.failLater(f.r, f.err)
+	}
+	if gone {
+		o.checkPools()
+	}
+	o.mons.GotOSDMap(v.epoch())
+	if o.barred != nil && o.barred(v.m) {
+		o.noteBlocklisted()
+	}
+}
+
+// failure is a request that a new map ends.
+type failure struct {
+	r   *request
+	err error
+}
+
+// rescan aims all requests by the new map and sends those again that need it,
+// in the order of their submission. mu is held for writing.
+func (o *objecter) rescan(old *mapView, skipped bool) (failed []failure, gone bool) {
+	var moved []*request
+	for osd, s := range o.sessions {
+		if !o.view.m.IsUp(int(osd)) || !o.view.m.OSDAddrs(osd).Equal(s.addrs) {
+			delete(o.sessions, osd)
+			for _, r := range s.shut() {
+				if r.once && r.attempts > 0 {
+					failed = append(failed, failure{r, errDropped})
+					continue
+				}
+				_ = r.tgt.aim(o.view, r.flags, false)
+				moved = append(moved, r)
+			}
+		}
+	}
+	all := append(make([]*session, 0, len(o.sessions)+1), o.homeless)
+	for _, s := range o.sessions {
+		all = append(all, s)
+	}
+	for _, s := range all {
+		s.mu.Lock()
+		for _, r := range s.sorted() {
+			v := r.tgt.aim(o.view, r.flags, skipped)
+			if v == keep && (s == o.homeless || r.isWrite() && o.becameWritable(old, r)) {
+				v = resend
+			}
+			if v == keep {
+				continue
+			}
+			s.remove(r)
+			switch {
+			case v == poolEIO:
+				failed = append(failed, failure{r, ErrIO})
+			case r.once && r.attempts > 0:
+				failed = append(failed, failure{r, errDropped})
+			default:
+				moved = append(moved, r)
+			}
+		}
+		s.mu.Unlock()
+	}
+	byTID(moved)
+	for _, r := range moved {
+		gone = gone || o.view.pool(r.tgt.base.Pool) == nil
+		s := o.sessionLocked(r.tgt.osd)
+		s.mu.Lock()
+		s.add(r)
+		s.send(r)
+		s.mu.Unlock()
+	}
+	return failed, gone
+}
+
+// becameWritable reports whether the pool of r was full and is no more: OSDs
+// drop writes to a full pool without a word.
+func (o *objecter) becameWritable(old *mapView, r *request) bool {
+	if old.m == nil {
+		return false
+	}
+	was, is := old.pool(r.tgt.locator.Pool), o.view.pool(r.tgt.locator.Pool)
+	return was != nil && is != nil && old.full(was) && !o.view.full(is)
+}
+
+// waitMap waits until the map has the epoch.
+func (o *objecter) waitMap(ctx context.Context, epoch uint32) error {
+	for {
+		o.mu.RLock()
+		have, changed, closed := o.view.epoch(), o.changed, o.closed
+		o.mu.RUnlock()
+		if closed {
+			return ErrClosed
+		}
+		if have >= epoch && have > 0 {
+			return nil
+		}
+		o.wantMap()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-o.ctx.Done():
+			return ErrClosed
+		}
+	}
+}
