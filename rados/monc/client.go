@@ -75,6 +75,7 @@ type Client struct {
 	multiple   float64      // of the hunting interval
 	noneID     uint64       // our id under authentication "none"
 	useNone    bool         // the cluster wants "none"
+	lastID     uint64       // our id in the last session
 	local      entity.Addr  // our address as the monitor sees it
 	subs       map[string]*subscription
 	calls      map[uint64]*call

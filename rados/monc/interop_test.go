@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,9 +222,9 @@ func commandJSON(t *testing.T, c *Client, cmd map[string]any, into any) {
 // TestInteropTicketsAreRenewed makes all kinds of renewals happen early.
 func TestInteropTicketsAreRenewed(t *testing.T) {
 	forEachCluster(t, func(t *testing.T, path string, mode conf.Setting) {
-		offset := time.Duration(0)
+		var offset atomic.Int64
 		c := start(t, loadConf(t, path, mode), func(cfg *Config) {
-			cfg.Clock = func() time.Time { return time.Now().Add(offset) }
+			cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		})
 		id := c.GlobalID()
 		if err := c.RefreshTickets(t.Context(), entity.TypeOSD); err != nil {
@@ -231,7 +232,7 @@ func TestInteropTicketsAreRenewed(t *testing.T) {
 		}
 		// Past 3/4 of the AUTH ticket's three days: the client takes its own
 		// tickets for expired and proves itself again on the live session.
-		offset = 60 * time.Hour
+		offset.Store(int64(60 * time.Hour))
 		before := c.auth.NextRenewal()
 		c.kickRenewal()
 		err := c.wait(t.Context(), func() (bool, error) { return c.auth.NextRenewal().After(before.Add(time.Hour)), nil })

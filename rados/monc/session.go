@@ -41,7 +41,6 @@ func newSession(c *Client, m conf.Mon, auth msgr2.ClientAuth) *session {
 // begin makes s the session: its tickets are ours, subscriptions and unanswered
 // calls are sent over it.
 func (c *Client) begin(s *session) {
-	before := c.GlobalID()
 	switch a := s.auth.(type) {
 	case *cephx.Handshake:
 		a.Commit()
@@ -50,7 +49,10 @@ func (c *Client) begin(s *session) {
 		c.useNone, c.noneID = true, a.GlobalID()
 		c.mu.Unlock()
 	}
-	id := c.GlobalID()
+	c.mu.Lock()
+	before, id := c.lastID, c.globalID()
+	c.lastID = id
+	c.mu.Unlock()
 	c.log.Info("monitor session", "mon", s.target.Addr, "global_id", id)
 	if before != 0 && before != id && c.cfg.OnGlobalID != nil {
 		c.cfg.OnGlobalID(before, id)
