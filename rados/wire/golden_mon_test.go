@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -23,11 +24,81 @@ var goldenMon = map[string]func() Front{
 	"mgrclose": func() Front { return &MgrClose{} },
 }
 
+// goldenRequests names what real clients of a release sent, by the names that
+// the relay test of rados/monc gives to files.
+var goldenRequests = map[string]func() Front{
+	"mongetmap-": func() Front { return &MonGetMap{} }, "monsubscribe-": func() Front { return &MonSubscribe{} },
+	"moncommand-": func() Front { return &MonCommand{} }, "mongetversion-": func() Front { return &MonGetVersion{} },
+	"poolop-": func() Front { return &PoolOp{} }, "statfs-": func() Front { return &Statfs{} }, "auth-": func() Front { return &Auth{} },
+	"mgrcommand-": func() Front { return &MgrCommand{} }, "mgropen-": func() Front { return &MgrOpen{} },
+	"mgrreport-": func() Front { return &MgrReport{} },
+}
+
+func TestGoldenRequestsReencode(t *testing.T) {
+	for _, release := range []string{"16.2", "20.2"} {
+		for name, make := range goldenRequests {
+			files, err := filepath.Glob(filepath.Join("testdata", release, name+"v*.bin"))
+			if err != nil || len(files) == 0 {
+				t.Errorf("%s: no %s", release, name)
+			}
+			for _, file := range files {
+				p, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := make()
+				if err := Decode(f, p); err != nil {
+					t.Errorf("%s: %v", file, err)
+					continue
+				}
+				if got := f.Append(nil); !bytes.Equal(got, p) {
+					t.Errorf("%s: %+v encodes to\n%x, want\n%x", file, f, got, p)
+				}
+				if !strings.Contains(file, fmt.Sprintf("%sv%d-", name, f.Header().Version)) {
+					t.Errorf("%s: we send version %d", file, f.Header().Version)
+				}
+			}
+		}
+	}
+}
+
+func TestGoldenRequestValues(t *testing.T) {
+	for _, release := range []string{"16.2", "20.2"} {
+		var open MgrOpen
+		golden(t, release, "mgropen-v3-1", &open)
+		if open.ServiceName != "rbd-mirror" || !open.ServiceDaemon || open.Metadata["id"] != "admin" || open.Metadata["instance_id"] != open.DaemonName || len(open.ConfigDefaults) == 0 {
+			t.Errorf("%s: service %q daemon %q, %v, %d bytes of defaults", release, open.ServiceName, open.DaemonName, open.Metadata, len(open.ConfigDefaults))
+		}
+		var report MgrReport
+		golden(t, release, "mgrreport-v9-1", &report)
+		if report.ServiceName != "rbd-mirror" || report.DaemonName != open.DaemonName || len(report.Packed) < len(emptyPacked) {
+			t.Errorf("%s: %+v", release, report)
+		}
+		var op PoolOp
+		golden(t, release, "poolop-v4-1", &op)
+		if op.Op != PoolOpCreateSnap || op.Name != "s" {
+			t.Errorf("%s: %+v", release, op)
+		}
+		var sub MonSubscribe
+		golden(t, release, "monsubscribe-v3-1", &sub)
+		if _, ok := sub.What["monmap"]; !ok || sub.Hostname == "" {
+			t.Errorf("%s: %+v", release, sub)
+		}
+		var auth Auth
+		golden(t, release, "auth-v1-1", &auth)
+		if auth.Protocol != 2 || len(auth.Payload) < 2 {
+			t.Errorf("%s: %+v", release, auth)
+		}
+	}
+}
+
 func TestGoldenMonBytesReencode(t *testing.T) {
 	for _, release := range []string{"16.2", "18.2", "20.2"} {
 		seen := 0
 		for name, make := range goldenMon {
-			files, err := filepath.Glob(filepath.Join("testdata", release, name+"*.bin"))
+			files, err := filepath.Glob(filepath.Join("testdata", release, name+".bin"))
+			more, _ := filepath.Glob(filepath.Join("testdata", release, name+"-[23].bin"))
+			files = append(files, more...)
 			if err != nil || len(files) == 0 {
 				t.Errorf("%s: no %s", release, name)
 			}

@@ -18,8 +18,7 @@ const (
 	PoolOpDeleteUnmanagedSnap uint32 = 0x22
 )
 
-// PoolOp is MPoolOp, version 4. Paxos.Version is the newest OSD map epoch that
-// the sender has.
+// PoolOp is MPoolOp, version 4. Real clients leave Paxos.Version 0.
 type PoolOp struct {
 	Paxos
 	FSID denc.UUID
