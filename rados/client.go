@@ -162,7 +162,7 @@ func (c *Client) WaitForOSDMap(ctx context.Context, epoch uint32) error {
 
 // LatestOSDMap asks the monitor which OSD map is the newest and waits for it.
 func (c *Client) LatestOSDMap(ctx context.Context) error {
-	newest, err := monitorsOf{c.mon}.NewestOSDMap(ctx)
+	newest, err := c.osds.mons.NewestOSDMap(ctx)
 	if err != nil {
 		return err
 	}

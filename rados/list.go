@@ -53,9 +53,11 @@ func (io *IoCtx) Objects(ctx context.Context, opts ...ListOption) iter.Seq2[Obje
 		view = io.WithNamespace(wire.AllNamespaces)
 	}
 	return func(yield func(ObjectInfo, error) bool) {
-		if _, err := io.c.PoolName(ctx, io.pool); err != nil {
-			yield(ObjectInfo{}, err)
-			return
+		if io.c.osds.current().pool(io.pool) == nil {
+			if err := io.c.LatestOSDMap(ctx); err != nil {
+				yield(ObjectInfo{}, err)
+				return
+			}
 		}
 		for seed := uint32(0); ; seed++ {
 			pool := io.c.osds.current().pool(io.pool)

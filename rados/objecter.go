@@ -62,6 +62,7 @@ type objecter struct {
 	closed   bool
 
 	lingers    lingerSet
+	waiters    sync.Pool                // of *waiter, idle ones
 	maps       chan *wire.OSDMapMessage // to the map goroutine
 	notes      *workQueue               // callbacks that must not run where they arise
 	poolCheck  atomic.Bool
@@ -83,7 +84,7 @@ func newObjecter(log *slog.Logger, gid func() uint64, dial osdDialer, mons monit
 		log: log, gid: gid, dial: dial, mons: mons, throttle: t,
 		view: newMapView(nil), changed: make(chan struct{}),
 		sessions: map[int32]*session{}, lingers: lingerSet{all: map[uint64]*linger{}},
-		maps: make(chan *wire.OSDMapMessage, 16), notes: newWorkQueue(),
+		maps: make(chan *wire.OSDMapMessage, 16), notes: newWorkQueue(), waiters: sync.Pool{New: newWaiter},
 		blocklisted: make(chan struct{}), ctx: ctx, stop: cancel,
 	}
 	o.homeless = newSession(o, noOSD, nil)

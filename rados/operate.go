@@ -1,9 +1,6 @@
 package rados
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // Operate sends a vector to an object and waits for the answer. The error is an
 // *OpError around an Errno, the context's error or ErrClosed. When ctx ends
@@ -19,23 +16,22 @@ type waiter struct {
 	done func(error)
 }
 
-// waiterPool is shared by all clients; a waiter in it is idle.
-var waiterPool = sync.Pool{New: func() any {
+func newWaiter() any {
 	w := &waiter{ch: make(chan error, 1)}
 	w.done = func(err error) { w.ch <- err }
 	return w
-}}
+}
 
 // operate starts r and waits for its end, which the end of ctx brings about.
 func (io *IoCtx) operate(ctx context.Context, r *request) error {
-	w := waiterPool.Get().(*waiter)
-	defer waiterPool.Put(w)
-	r.done = w.done
-	o := io.c.osds
 	if err := ctx.Err(); err != nil {
 		r.failResults(err)
 		return r.wrap(err)
 	}
+	o := io.c.osds
+	w := o.waiters.Get().(*waiter)
+	defer o.waiters.Put(w)
+	r.done = w.done
 	o.start(r)
 	select {
 	case err := <-w.ch:

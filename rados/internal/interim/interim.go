@@ -18,6 +18,8 @@ type Map struct {
 	addrs        []entity.AddrVec
 	state        []uint32
 	bl           []entity.Addr
+
+	PGTemp map[PG][]int32
 }
 type Pool struct {
 	PGNum, PGNumPending       uint32
@@ -131,6 +133,11 @@ func (m *Map) Apply(b []byte) (*Map, error) {
 }
 func (m *Map) Pool(id int64) *Pool { return m.pools[id] }
 func (m *Map) Place(pg PG) (up []int32, upp int32, acting []int32, p int32) {
+	if t := m.PGTemp[pg]; len(t) > 0 {
+		return t, t[0], t, t[0]
+	} else if t != nil {
+		return nil, -1, nil, -1
+	}
 	return []int32{0}, 0, []int32{0}, 0
 }
 func (m *Map) OSDAddrs(o int32) entity.AddrVec { return m.addrs[o] }
@@ -166,4 +173,17 @@ func StableMod(x, n uint32) uint32 {
 		return x & (mask - 1)
 	}
 	return x & ((mask - 1) >> 1)
+}
+
+// Build makes a map for tests.
+func Build(epoch, flags uint32, pools map[int64]*Pool, addrs []entity.AddrVec, up []bool, temp map[PG][]int32, bl []entity.Addr) *Map {
+	m := &Map{Epoch: epoch, Flags: flags, pools: pools, addrs: addrs, PGTemp: temp, bl: bl}
+	for _, u := range up {
+		st := uint32(1)
+		if u {
+			st = 3
+		}
+		m.state = append(m.state, st)
+	}
+	return m
 }
