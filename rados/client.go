@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -58,21 +59,22 @@ func WithModes(modes ...msgr2.Mode) Option { return func(o *options) { o.modes =
 
 // WithInflight bounds what is under way to the OSDs at once: bytes of payload
 // and number of operations. What exceeds it waits in order. The defaults are
-// objecter_inflight_op_bytes (100 MiB) and objecter_inflight_ops (24576 for
-// RADOS clients).
+// the options objecter_inflight_op_bytes (100 MiB) and objecter_inflight_ops
+// (1024).
 func WithInflight(bytes, ops int64) Option {
 	return func(o *options) { o.maxBytes, o.maxOps = bytes, ops }
 }
 
+// How OSDs and managers that fell silent are noticed.
 const (
-	defaultInflightBytes = 100 << 20
-	defaultInflightOps   = 24576
+	keepaliveInterval = 10 * time.Second
+	keepaliveTimeout  = 30 * time.Second
 )
 
 // Connect authenticates with a monitor, fetches the OSD map and returns a
 // client that is ready. ctx bounds the connecting only.
 func Connect(ctx context.Context, cfg *conf.Config, opts ...Option) (*Client, error) {
-	o := options{log: slog.New(slog.DiscardHandler), maxBytes: defaultInflightBytes, maxOps: defaultInflightOps}
+	o := options{log: slog.New(slog.DiscardHandler), maxBytes: cfg.Size("objecter_inflight_op_bytes"), maxOps: cfg.Int("objecter_inflight_ops")}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -90,9 +92,9 @@ func Connect(ctx context.Context, cfg *conf.Config, opts ...Option) (*Client, er
 	if err != nil {
 		return nil, err
 	}
-	msgr.Modes = o.modes
+	msgr.Modes, msgr.KeepaliveInterval, msgr.KeepaliveTimeout = o.modes, keepaliveInterval, keepaliveTimeout
 	c.mgr = mgrc.New(mgrc.Config{Mon: c.mon, Msgr: msgr, Logger: o.log})
-	d := &osdDials{mon: c.mon, cfg: msgr}
+	d := &osdDials{mon: c.mon, cfg: msgr, timeout: time.Duration(cfg.Int("ms_connection_ready_timeout")) * time.Second}
 	c.osds = newObjecter(o.log, c.mon.GlobalID, d.dial, monitorsOf{c.mon}, newThrottle(o.maxBytes, o.maxOps))
 	c.osds.barred = func(m *osdmap.Map) bool { return m.IsBlocklisted(c.Addr()) }
 	c.mon.Register(wire.TypeOSDMap, c.osds.gotMap)
@@ -190,13 +192,19 @@ func (m monitorsOf) NewestOSDMap(ctx context.Context) (uint32, error) {
 
 // osdDials connects to OSDs with the monitor client's tickets.
 type osdDials struct {
-	mon *monc.Client
-	cfg msgr2.Config
+	mon     *monc.Client
+	cfg     msgr2.Config
+	timeout time.Duration // of one attempt; 0: none
 }
 
 func (d *osdDials) dial(ctx context.Context, _ int32, addrs entity.AddrVec, l *link) (osdConn, error) {
 	cfg := d.cfg
 	cfg.Handler = linkHandler{l}
+	if d.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+	}
 	conn, err := d.mon.Dial(ctx, entity.TypeOSD, addrs, cfg)
 	if err != nil {
 		return nil, err

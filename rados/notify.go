@@ -12,9 +12,6 @@ import (
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
-// defaultNotifyTimeout is client_notify_timeout's default.
-const defaultNotifyTimeout = 10 * time.Second
-
 // NotifyAck is one watcher's answer to a notification.
 type NotifyAck = wire.NotifyAck
 
@@ -25,12 +22,12 @@ type NotifyResult struct {
 }
 
 // Notify sends a payload to all watchers of an object and waits for their
-// answers, at most for the timeout (0: 10 s, as librados). When some did not
+// answers, at most for the timeout (0: the option client_notify_timeout, 10 s). When some did not
 // answer it returns the result together with ErrTimedOut. When a connection is
 // lost meanwhile watchers may be notified twice.
 func (io *IoCtx) Notify(ctx context.Context, oid string, payload []byte, timeout time.Duration) (*NotifyResult, error) {
 	if timeout <= 0 {
-		timeout = defaultNotifyTimeout
+		timeout = io.c.cfg.Duration("client_notify_timeout")
 	}
 	n := &notify{completed: map[uint64]*notifyEnd{}, wake: make(chan struct{}, 1)}
 	o := io.c.osds
