@@ -66,13 +66,19 @@ func Create(ctx context.Context, io *rados.IoCtx, name string, size uint64, o Cr
 	op = rados.NewOp()
 	op.Create(true)
 	callCreate(op, size, c.layout.Order(), c.features, c.prefix(io, id), c.dataPool)
-	if c.features&FeatureStriping != 0 {
-		op.CallWrite(rbdClass, "set_stripe_unit_count", denc.AppendU64(denc.AppendU64(nil, c.layout.StripeUnit()), c.layout.StripeCount()))
-	}
 	if err := io.Operate(ctx, headerPrefix+id, op); err != nil {
 		return "", fmt.Errorf("header: %w", err)
 	}
 	undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, headerPrefix+id) })
+	if c.features&FeatureStriping != 0 {
+		// An operation of its own: the class looks for the feature that the one
+		// before has set.
+		op := rados.NewOp()
+		op.CallWrite(rbdClass, "set_stripe_unit_count", denc.AppendU64(denc.AppendU64(nil, c.layout.StripeUnit()), c.layout.StripeCount()))
+		if err := io.Operate(ctx, headerPrefix+id, op); err != nil {
+			return "", fmt.Errorf("striping: %w", err)
+		}
+	}
 	if c.features&FeatureObjectMap != 0 {
 		op := rados.NewOp()
 		callObjectMapResize(op, c.layout.Objects(size), objectmap.Nonexistent)

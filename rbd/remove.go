@@ -259,9 +259,9 @@ func (img *Image) observeMaps(ctx context.Context, h *header, p Progress) ([]obj
 				before = id
 				continue
 			}
-			if c := set.Between(before, id); c.Exists {
+			if v := set.At(id); v >= 0 {
 				state := objectmap.Exists
-				if h.has(FeatureFastDiff) && c.Same() {
+				if h.has(FeatureFastDiff) && set.At(before) == v {
 					state = objectmap.ExistsClean
 				}
 				maps[i].Set(obj, state)

@@ -155,6 +155,13 @@ func (img *Image) trimObject(ctx context.Context, h *header, obj, from, to uint6
 		}
 		return ignoreNotFound(h.dataIO.Operate(ctx, h.objectName(obj), removeOp(), rados.FullTry()))
 	}
+	if m := img.headMap(); m != nil {
+		leave, _, err := m.beginWrite(ctx, obj)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	// The rest of an object that stays. Without an object of its own, the
 	// smaller overlap hides the parent's data.
 	op := rados.NewOp()
