@@ -2,4 +2,8 @@ module github.com/rbdm/rbdm
 
 go 1.26
 
-require github.com/spf13/pflag v1.0.10
+require (
+	github.com/klauspost/compress v1.20.3
+	github.com/pierrec/lz4/v4 v4.1.33
+	github.com/spf13/pflag v1.0.10
+)

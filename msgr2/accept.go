@@ -1,111 +1,84 @@
 package msgr2
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
-	"time"
+	"slices"
 
-	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 )
 
 // Accept runs the server's side of the handshake on nc and returns the
-// connection once the client is in. cfg.Addrs are the addresses that clients
-// may have dialled. ctx bounds the handshake. nc is closed on failure.
+// connection once the client is in. ctx bounds the handshake only. nc is closed
+// on failure.
 func Accept(ctx context.Context, nc net.Conn, auth ServerAuth, cfg Config) (*Conn, error) {
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	c, err := serverHandshake(nc, auth, cfg)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		_ = nc.Close()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, err
-	}
-	c.start()
-	return c, nil
+	return shakeHands(ctx, nc, cfg, func(h *handshake) error { return h.server(auth) })
 }
 
-func serverHandshake(nc net.Conn, auth ServerAuth, cfg Config) (*Conn, error) {
-	l := &logged{nc: nc, r: bufio.NewReaderSize(nc, 64<<10), in: new(bytes.Buffer), out: new(bytes.Buffer)}
-	rev0, err := l.banner()
+// server is the server's side of the handshake.
+func (h *handshake) server(auth ServerAuth) error {
+	c := h.c
+	if err := h.banners(len(c.cfg.Compression) > 0); err != nil {
+		return err
+	}
+	seen := entity.Addr{Type: entity.AddrMsgr2, IP: remoteIP(c.nc.RemoteAddr())}
+	var hello helloPayload
+	if err := h.expect(tagHello, "hello", &hello); err != nil {
+		return err
+	}
+	if err := h.send(tagHello, helloPayload{kind: c.cfg.Type, peer: seen}); err != nil {
+		return err
+	}
+	c.peerName.Type = hello.kind
+	step, err := h.admit(auth)
 	if err != nil {
-		return nil, err
-	}
-	l.codec = crcCodec{rev0}
-	c := &Conn{cfg: cfg, nc: nc, in: l.r}
-	if len(cfg.Addrs) > 0 {
-		c.local = cfg.Addrs[0]
-	}
-	seen := entity.Addr{Type: entity.AddrMsgr2, IP: netip.MustParseAddrPort("127.0.0.1:0")}
-	if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
-		seen.IP = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	if err := l.send(tagHello, seen.Append([]byte{byte(cfg.Type)})); err != nil {
-		return nil, err
-	}
-	tag, p, err := l.recv()
-	if err != nil {
-		return nil, err
-	}
-	if tag != tagHello || len(p) == 0 {
-		return nil, fmt.Errorf("%w: tag %d instead of a hello", ErrFrame, tag)
-	}
-	c.peerName.Type = entity.Type(p[0])
-	step, err := c.admit(l, auth)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	c.gid, c.mode = step.GlobalID, step.Mode
 	res := AuthResult{SessionKey: step.SessionKey, ConnectionSecret: step.ConnectionSecret}
-	if err := l.exchangeSignatures(res, c.mode, false, rev0); err != nil {
-		return nil, err
+	if err := h.signatures(res, false); err != nil {
+		return err
 	}
-	c.codec = l.codec
-	return c, c.awaitIdent(l)
+	if h.comp {
+		if err := h.chooseCompression(); err != nil {
+			return err
+		}
+	}
+	return h.awaitIdent()
 }
 
 // admit runs the authentication until it is done. A client may try again after
 // a refusal.
-func (c *Conn) admit(l *logged, auth ServerAuth) (AuthStep, error) {
+func (h *handshake) admit(auth ServerAuth) (AuthStep, error) {
 	var method uint32
 	for {
-		tag, p, err := l.recv()
+		tag, r, err := h.recv("authentication")
 		if err != nil {
 			return AuthStep{}, err
 		}
-		r := denc.NewReader(p)
 		var step AuthStep
 		switch tag {
 		case tagAuthRequest:
-			method = r.U32()
-			modes := denc.Slice(r, 4, func(r *denc.Reader) Mode { return Mode(r.U32()) })
-			payload := r.Bytes()
-			if r.Err() != nil {
-				return AuthStep{}, r.Err()
+			var req authRequest
+			if err := h.decode(r, &req); err != nil {
+				return AuthStep{}, err
 			}
-			step, err = auth.Begin(method, modes, c.peerName.Type, payload)
+			method = req.method
+			step, err = auth.Begin(req.method, req.modes, h.c.peerName.Type, req.payload)
 		case tagAuthRequestMore:
-			payload := r.Bytes()
-			if r.Err() != nil {
-				return AuthStep{}, r.Err()
+			var more authMore
+			if err := h.decode(r, &more); err != nil {
+				return AuthStep{}, err
 			}
-			step, err = auth.Continue(payload)
+			step, err = auth.Continue(more.payload)
 		default:
-			return AuthStep{}, fmt.Errorf("%w: tag %d while authenticating", ErrFrame, tag)
+			return AuthStep{}, h.unexpected(tag)
 		}
 		if err != nil {
 			return AuthStep{}, err
 		}
-		tag, p = answerAuth(method, step)
-		if err := l.send(tag, p); err != nil {
+		if err := h.answerAuth(method, step); err != nil {
 			return AuthStep{}, err
 		}
 		if step.Errno == 0 && step.Done {
@@ -114,76 +87,97 @@ func (c *Conn) admit(l *logged, auth ServerAuth) (AuthStep, error) {
 	}
 }
 
-// answerAuth returns the frame that a step stands for.
-func answerAuth(method uint32, step AuthStep) (tag uint8, p []byte) {
+// answerAuth sends the frame that a step stands for.
+func (h *handshake) answerAuth(method uint32, step AuthStep) error {
 	switch {
 	case step.Errno != 0:
-		modes := step.AllowedModes
-		if len(modes) == 0 {
-			modes = []Mode{ModeSecure, ModeCRC}
+		bad := authBadMethod{method: method, result: -step.Errno, methods: step.AllowedMethods}
+		for _, m := range step.AllowedModes {
+			bad.modes = append(bad.modes, uint32(m))
 		}
-		p = denc.AppendS32(denc.AppendU32(nil, method), -step.Errno)
-		p = denc.AppendSlice(p, step.AllowedMethods, denc.AppendU32)
-		return tagAuthBadMethod, denc.AppendSlice(p, modes, func(b []byte, m Mode) []byte { return denc.AppendU32(b, uint32(m)) })
+		if len(bad.modes) == 0 {
+			bad.modes = []uint32{uint32(ModeSecure), uint32(ModeCRC)}
+		}
+		return h.send(tagAuthBadMethod, bad)
 	case step.Done:
-		p = denc.AppendU32(denc.AppendU64(nil, step.GlobalID), uint32(step.Mode))
-		return tagAuthDone, denc.AppendBytes(p, step.Payload)
+		return h.send(tagAuthDone, authDone{step.GlobalID, step.Mode, step.Payload})
 	}
-	return tagAuthReplyMore, denc.AppendBytes(nil, step.More)
+	return h.send(tagAuthReplyMore, authMore{step.More})
+}
+
+// chooseCompression takes the first algorithm of the client's that is one of
+// ours.
+func (h *handshake) chooseCompression() error {
+	var req compressionRequest
+	if err := h.expect(tagCompressionRequest, "wish for compression", &req); err != nil {
+		return err
+	}
+	var done compressionDone
+	if req.want && h.c.mode != ModeSecure {
+		for _, a := range req.algorithms {
+			if slices.Contains(h.c.cfg.Compression, a) {
+				done = compressionDone{use: true, algorithm: a}
+				break
+			}
+		}
+	}
+	if err := h.send(tagCompressionDone, done); err != nil || !done.use {
+		return err
+	}
+	return h.compress(done.algorithm)
 }
 
 // awaitIdent reads who the client is and answers.
-func (c *Conn) awaitIdent(l *logged) error {
+func (h *handshake) awaitIdent() error {
+	c := h.c
 	for {
-		tag, p, err := l.recv()
+		tag, r, err := h.recv("ident")
 		if err != nil {
 			return err
 		}
 		switch tag {
 		case tagSessionReconnect: // no session outlives its connection here
-			if err := l.send(tagSessionReset, []byte{1}); err != nil {
+			var again sessionReconnect
+			if err := h.decode(r, &again); err != nil {
+				return err
+			}
+			if err := h.send(tagSessionReset, sessionReset{full: true}); err != nil {
 				return err
 			}
 			continue
 		case tagClientIdent:
 		default:
-			return fmt.Errorf("%w: tag %d instead of an ident", ErrFrame, tag)
+			return h.unexpected(tag)
 		}
-		r := denc.NewReader(p)
-		c.peerAddrs.Decode(r)
-		var target entity.Addr
-		target.Decode(r)
-		c.peerName.Num = r.S64()
-		r.U64()
-		supported, required := r.U64(), r.U64()
-		if r.Err() != nil {
-			return r.Err()
+		var id clientIdent
+		if err := h.decode(r, &id); err != nil {
+			return err
 		}
-		if len(c.cfg.Addrs) > 0 && !c.cfg.Addrs.Contains(target) {
-			return fmt.Errorf("client wants %s, this is %s", target, c.cfg.Addrs)
+		if len(c.cfg.Addrs) > 0 && !c.cfg.Addrs.Contains(id.target) {
+			return fmt.Errorf("client wants %s, this is %s", id.target, c.cfg.Addrs)
 		}
-		if required&^c.cfg.Features != 0 {
-			return fmt.Errorf("client requires features %#x that are not here", required&^c.cfg.Features)
+		if missing := id.required &^ c.cfg.Features; missing != 0 {
+			return fmt.Errorf("%w: client requires %#x", ErrFeatures, missing)
 		}
-		if missing := c.cfg.Required &^ supported; missing != 0 {
-			if err := l.send(tagIdentMissing, denc.AppendU64(nil, missing)); err != nil {
+		if missing := c.cfg.Required &^ id.supported; missing != 0 {
+			if err := h.send(tagIdentMissing, word(missing)); err != nil {
 				return err
 			}
 			continue
 		}
-		c.features = supported & c.cfg.Features
-		return l.send(tagServerIdent, c.serverIdent())
+		c.local, c.peerAddrs, c.peerName.Num = id.target, id.addrs, id.gid
+		c.features = id.supported & c.cfg.Features
+		return h.send(tagServerIdent, c.serverIdent())
 	}
 }
 
-func (c *Conn) serverIdent() []byte {
+func (c *Conn) serverIdent() serverIdent {
 	var gid uint64
 	if c.cfg.GlobalID != nil {
 		gid = c.cfg.GlobalID()
 	}
-	b := c.cfg.Addrs.Append(nil)
-	for _, v := range []uint64{gid, uint64(time.Now().UnixMicro()), c.cfg.Features, c.cfg.Required, 1, 0} {
-		b = denc.AppendU64(b, v)
-	}
-	return b
+	return serverIdent{ident{
+		addrs: c.cfg.Addrs, gid: int64(gid), globalSeq: globalSeq(),
+		supported: c.cfg.Features, required: c.cfg.Required, flags: identLossy,
+	}}
 }

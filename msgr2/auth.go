@@ -1,6 +1,10 @@
 package msgr2
 
-import "github.com/rbdm/rbdm/msgr2/entity"
+import (
+	"fmt"
+
+	"github.com/rbdm/rbdm/msgr2/entity"
+)
 
 // Mode is a connection mode: how frames are protected.
 type Mode uint32
@@ -20,6 +24,14 @@ func (m Mode) String() string {
 		return "secure"
 	}
 	return "unknown"
+}
+
+// check refuses numbers that are no mode.
+func (m Mode) check() error {
+	if m != ModeCRC && m != ModeSecure {
+		return fmt.Errorf("%w: connection mode %d", ErrFrame, uint32(m))
+	}
+	return nil
 }
 
 // ClientAuth is the client's half of an authentication method, one value per

@@ -5,11 +5,13 @@ import (
 	"sync"
 )
 
-// Receive buffers come in powers of two from 4 KiB to 8 MiB; larger ones are
-// left to the garbage collector.
+// Receive buffers come in powers of two from 4 KiB to 8 MiB, each with a little
+// more, so that a payload of a round size fits together with what a frame adds
+// to it. Larger ones are left to the garbage collector.
 const (
 	minBufferShift = 12
 	maxBufferShift = 23
+	bufferSlack    = 1 << 10
 )
 
 // buffer is a pooled byte slice.
@@ -19,7 +21,7 @@ type buffer struct {
 }
 
 func (b *buffer) free() {
-	if b.home != nil {
+	if b != nil && b.home != nil {
 		b.home.Put(b)
 	}
 }
@@ -30,7 +32,7 @@ var bufferPools [maxBufferShift - minBufferShift + 1]sync.Pool
 
 // newBuffer returns a buffer of n bytes with undefined content.
 func newBuffer(n int) *buffer {
-	shift := max(bits.Len(uint(max(n, 1)-1)), minBufferShift)
+	shift := max(bits.Len(uint(max(n-bufferSlack, 1)-1)), minBufferShift)
 	if shift > maxBufferShift {
 		return &buffer{b: make([]byte, n)}
 	}
@@ -39,5 +41,5 @@ func newBuffer(n int) *buffer {
 		b.b = b.b[:n]
 		return b
 	}
-	return &buffer{b: make([]byte, n, 1<<shift), home: pool}
+	return &buffer{b: make([]byte, n, 1<<shift+bufferSlack), home: pool}
 }

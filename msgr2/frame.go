@@ -2,7 +2,6 @@ package msgr2
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
@@ -36,38 +35,45 @@ const (
 )
 
 const (
-	preambleSize    = 32
-	maxSegments     = 4
-	epilogueCRC0    = 17 // late flags, four CRCs
-	epilogueCRC1    = 13 // late status, CRCs of segments 2 to 4
-	flagCompressed  = 1
-	lateComplete    = 0xe
-	lateStatusMask  = 0xf
-	dataAlignment   = 4096
-	plainAlignment  = 8
-	flag0Aborted    = 1
-	messageSegments = 4
+	preambleSize   = 32
+	maxSegments    = 4
+	dataSegment    = 3
+	epilogueCRC0   = 17 // late flags, four CRCs
+	epilogueCRC1   = 13 // late status, CRCs of segments 2 to 4
+	flagCompressed = 1
+	lateComplete   = 0xe
+	lateAborted    = 0x1
+	lateStatusMask = 0xf
+	dataAlignment  = 4096
+	plainAlignment = 8
+	flag0Aborted   = 1
 )
 
 // Limits on what a peer may announce. They are checked before anything is
-// allocated.
+// allocated. Until a connection is authenticated only frames of at most
+// MaxControl bytes are taken.
 const (
-	// maxControl bounds each segment of a frame that is no message.
-	maxControl = 1 << 20
-	// maxFront bounds the payload of a message; the largest real ones are maps.
-	maxFront = 128 << 20
-	// maxData bounds the data of a message. OSDs refuse more than 90 MiB a
-	// write and objects of more than 128 MiB by default.
-	maxData = 256 << 20
+	// MaxControl bounds a frame that is no message.
+	MaxControl = 1 << 20
+	// MaxFront bounds the front of a message; the largest real ones are maps of
+	// very large clusters. MaxMiddle bounds the middle, which nothing we speak
+	// to uses.
+	MaxFront  = 128 << 20
+	MaxMiddle = 16 << 20
+	// MaxData bounds the data of a message. OSDs refuse writes of more than
+	// 90 MiB and objects of more than 128 MiB by default.
+	MaxData = 256 << 20
+
+	maxHeader = 4 << 10 // of a message; 41 bytes in every release, maybe compressed
 )
 
-var (
-	// ErrFrame says that the peer sent bytes that are no valid frame: a wrong
-	// checksum, an impossible length, an unexpected tag.
-	ErrFrame = errors.New("malformed msgr2 frame")
-	// errAborted marks a frame whose sender gave it up half-way; it is dropped.
-	errAborted = errors.New("frame aborted by its sender")
-)
+// limits returns the largest size of each segment.
+func limits(tag uint8) [maxSegments]uint32 {
+	if tag == tagMessage {
+		return [maxSegments]uint32{maxHeader, MaxFront, MaxMiddle, MaxData}
+	}
+	return [maxSegments]uint32{MaxControl, 0, 0, 0}
+}
 
 // preamble is the head of every frame.
 type preamble struct {
@@ -85,7 +91,7 @@ func appendPreamble(b []byte, p preamble) []byte {
 		align := uint16(0)
 		if i < p.n {
 			align = plainAlignment
-			if i == messageSegments-1 {
+			if i == dataSegment {
 				align = dataAlignment
 			}
 		}
@@ -96,19 +102,20 @@ func appendPreamble(b []byte, p preamble) []byte {
 	return denc.AppendU32(b, denc.CRC32C(0, b[at:at+28]))
 }
 
-// parsePreamble checks and reads 32 bytes.
-func parsePreamble(b []byte) (preamble, error) {
+// parsePreamble checks and reads 32 bytes. early means that only frames of the
+// handshake may come.
+func parsePreamble(b []byte, early bool) (preamble, error) {
 	if got, want := denc.CRC32C(0, b[:28]), binary.LittleEndian.Uint32(b[28:]); got != want {
 		return preamble{}, fmt.Errorf("%w: checksum of the preamble is %#x, announced %#x", ErrFrame, got, want)
 	}
 	p := preamble{tag: b[0], n: int(b[1]), flags: b[26]}
+	if early && p.tag >= tagMessage && p.tag <= tagAck {
+		return preamble{}, fmt.Errorf("%w: tag %d within the handshake", ErrFrame, p.tag)
+	}
 	if p.n < 1 || p.n > maxSegments {
 		return preamble{}, fmt.Errorf("%w: %d segments", ErrFrame, p.n)
 	}
-	limits := [maxSegments]uint32{maxControl, maxControl, maxControl, maxControl}
-	if p.tag == tagMessage {
-		limits = [maxSegments]uint32{headerSize + 1024, maxFront, maxFront, maxData}
-	}
+	limits := limits(p.tag)
 	for i := range p.n {
 		p.sizes[i] = binary.LittleEndian.Uint32(b[2+6*i:])
 		if p.sizes[i] > limits[i] {
@@ -121,10 +128,42 @@ func parsePreamble(b []byte) (preamble, error) {
 	return p, nil
 }
 
-// segments drops trailing empty ones: a frame ends at its last byte.
-func newPreamble(tag uint8, sizes [maxSegments]int) preamble {
-	p := preamble{tag: tag, n: 1}
-	for i, n := range sizes {
+// inFrame is a frame as received: its segments alias bufs. The reader of a
+// connection fills the same one again and again.
+type inFrame struct {
+	preamble
+	seg  [maxSegments][]byte
+	crc  [maxSegments]uint32 // of the segments, where crcs says so
+	crcs bool
+	bufs [2]*buffer // the small segments' and the data's
+}
+
+// reset forgets the previous frame, whose buffers have another owner now.
+func (f *inFrame) reset() { *f = inFrame{} }
+
+// release gives the buffers back.
+func (f *inFrame) release() {
+	for i, b := range f.bufs {
+		b.free()
+		f.bufs[i] = nil
+	}
+}
+
+// outFrame is a frame to send: small segments, and data behind them that is
+// passed on as it is.
+type outFrame struct {
+	tag   uint8
+	flags uint8
+	seg   [dataSegment][]byte
+	data  Data
+}
+
+// preamble returns the frame's head. Trailing empty segments are dropped: a
+// frame ends at its last byte.
+func (f *outFrame) preamble() preamble {
+	p := preamble{tag: f.tag, n: 1, flags: f.flags}
+	for i := range maxSegments {
+		n := f.size(i)
 		p.sizes[i] = uint32(n)
 		if n > 0 {
 			p.n = i + 1
@@ -133,107 +172,20 @@ func newPreamble(tag uint8, sizes [maxSegments]int) preamble {
 	return p
 }
 
-// inFrame is a frame as received: its segments alias bufs.
-type inFrame struct {
-	preamble
-	seg  [maxSegments][]byte
-	crc  [maxSegments]uint32 // of the segments, where hasCRC
-	crcs bool
-	bufs []*buffer
-}
-
-func (f *inFrame) release() {
-	for _, b := range f.bufs {
-		b.free()
+func (f *outFrame) size(i int) int {
+	if i == dataSegment {
+		return f.data.Len()
 	}
-	f.bufs = nil
-}
-
-// outFrame is a frame to send: small segments, and data behind them that is
-// passed on as it is.
-type outFrame struct {
-	tag  uint8
-	seg  [3][]byte
-	data Data
-}
-
-func (f *outFrame) sizes() [maxSegments]int {
-	return [maxSegments]int{len(f.seg[0]), len(f.seg[1]), len(f.seg[2]), f.data.Len()}
+	return len(f.seg[i])
 }
 
 // codec turns frames into bytes and back in one mode of one revision. appendTo
 // is called by the writer alone and read by the reader alone.
 type codec interface {
-	// appendTo adds the frame's bytes to out. Small parts are copied into out's
-	// buffers, data is referred to.
-	appendTo(out *outBuffers, f *outFrame)
-	// read reads one frame. Reads go through in, which may keep a record.
-	read(in io.Reader) (*inFrame, error)
-}
-
-// outBuffers gathers what one write call sends.
-type outBuffers struct {
-	list  [][]byte
-	cur   []byte // the open small buffer, last in list once closed
-	bufs  []*buffer
-	bytes int
-}
-
-const smallBuffer = 64 << 10
-
-// room returns the open buffer with n bytes of capacity left.
-func (o *outBuffers) room(n int) []byte {
-	if cap(o.cur)-len(o.cur) < n {
-		o.close()
-		b := newBuffer(max(n, smallBuffer))
-		o.bufs = append(o.bufs, b)
-		o.cur = b.b[:0]
-	}
-	return o.cur
-}
-
-// set replaces the open buffer by what it grew to.
-func (o *outBuffers) set(b []byte) { o.cur = b }
-
-// close ends the open buffer's current run.
-func (o *outBuffers) close() {
-	if len(o.cur) > 0 {
-		o.list = append(o.list, o.cur)
-		o.bytes += len(o.cur)
-		o.cur = o.cur[len(o.cur):]
-	}
-}
-
-// refer adds p without copying it.
-func (o *outBuffers) refer(p []byte) {
-	o.close()
-	o.list = append(o.list, p)
-	o.bytes += len(p)
-}
-
-func (o *outBuffers) reset() {
-	for _, b := range o.bufs {
-		b.free()
-	}
-	clear(o.list)
-	clear(o.bufs)
-	o.list, o.bufs, o.cur, o.bytes = o.list[:0], o.bufs[:0], nil, 0
-}
-
-// copyLimit is the size up to which a part is copied into the small buffer:
-// below it a copy is cheaper than one more entry of the vector.
-const copyLimit = 4 << 10
-
-func (o *outBuffers) put(p []byte) {
-	if len(p) <= copyLimit {
-		o.set(append(o.room(len(p)), p...))
-		return
-	}
-	o.refer(p)
-}
-
-func (o *outBuffers) putData(d Data) {
-	for p := range d.Parts() {
-		o.put(p)
-	}
+	// appendTo adds the frame's bytes to out. Data may be referred to; all else
+	// is copied or referred to where it is large.
+	appendTo(out *outBuffers, f *outFrame) error
+	// read reads one frame into f, whose old content it forgets. On an error
+	// no buffer is left in f. early is parsePreamble's.
+	read(in io.Reader, f *inFrame, early bool) error
 }

@@ -13,18 +13,16 @@ import (
 // revision 1 puts that of the first segment right behind it.
 type crcCodec struct{ rev0 bool }
 
-func (c crcCodec) appendTo(out *outBuffers, f *outFrame) {
-	p := newPreamble(f.tag, f.sizes())
+func (c crcCodec) appendTo(out *outBuffers, f *outFrame) error {
+	p := f.preamble()
 	head := out.room(preambleSize + len(f.seg[0]) + 4)
 	head = appendPreamble(head, p)
 	var crcs [maxSegments]uint32
-	for i := range f.seg {
-		if i < p.n {
-			crcs[i] = denc.CRC32C(^uint32(0), f.seg[i])
-		}
+	for i := range min(p.n, dataSegment) {
+		crcs[i] = denc.CRC32C(^uint32(0), f.seg[i])
 	}
 	if p.n == maxSegments {
-		crcs[3] = f.data.CRC()
+		crcs[dataSegment] = f.data.CRC()
 	}
 	head = append(head, f.seg[0]...)
 	if !c.rev0 && len(f.seg[0]) > 0 {
@@ -47,23 +45,26 @@ func (c crcCodec) appendTo(out *outBuffers, f *outFrame) {
 		}
 		out.set(tail)
 	}
+	return nil
 }
 
-func (c crcCodec) read(in io.Reader) (*inFrame, error) {
-	var head [preambleSize]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return nil, err
+func (c crcCodec) read(in io.Reader, f *inFrame, early bool) error {
+	f.reset()
+	head := newBuffer(preambleSize)
+	defer head.free()
+	if _, err := io.ReadFull(in, head.b); err != nil {
+		return err
 	}
-	p, err := parsePreamble(head[:])
-	if err != nil {
-		return nil, err
+	var err error
+	if f.preamble, err = parsePreamble(head.b, early); err != nil {
+		return err
 	}
-	f := &inFrame{preamble: p, crcs: true}
+	f.crcs = true
 	if err := c.readBody(in, f); err != nil {
 		f.release()
-		return nil, err
+		return err
 	}
-	return f, nil
+	return nil
 }
 
 func (c crcCodec) readBody(in io.Reader, f *inFrame) error {
@@ -74,7 +75,7 @@ func (c crcCodec) readBody(in io.Reader, f *inFrame) error {
 	}
 	small := first + trailer + int(f.sizes[1]) + int(f.sizes[2])
 	buf := newBuffer(small + epilogueCRC0)
-	f.bufs = append(f.bufs, buf)
+	f.bufs[0] = buf
 	b := buf.b[:small]
 	if _, err := io.ReadFull(in, b); err != nil {
 		return noEOF(err)
@@ -82,11 +83,12 @@ func (c crcCodec) readBody(in io.Reader, f *inFrame) error {
 	f.seg[0] = b[:first:first]
 	rest := b[first+trailer:]
 	f.seg[1] = rest[:f.sizes[1]:f.sizes[1]]
-	f.seg[2] = rest[f.sizes[1]:]
-	if n := int(f.sizes[3]); n > 0 {
+	rest = rest[f.sizes[1]:]
+	f.seg[2] = rest[:len(rest):len(rest)]
+	if n := int(f.sizes[dataSegment]); n > 0 {
 		data := newBuffer(n)
-		f.bufs = append(f.bufs, data)
-		f.seg[3] = data.b
+		f.bufs[1] = data
+		f.seg[dataSegment] = data.b[:n:n]
 		if _, err := io.ReadFull(in, data.b); err != nil {
 			return noEOF(err)
 		}
@@ -140,7 +142,7 @@ func checkLate(status uint8) error {
 	switch status & lateStatusMask {
 	case lateComplete:
 		return nil
-	case 1:
+	case lateAborted:
 		return errAborted
 	}
 	return fmt.Errorf("%w: late status %#x", ErrFrame, status)

@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -18,8 +17,6 @@ const (
 	secretSize = 40
 )
 
-var errNonceExhausted = errors.New("msgr2: nonce of the connection is exhausted")
-
 // gcmStream is one direction of secure mode: AES-128-GCM with a nonce that
 // counts up by message.
 type gcmStream struct {
@@ -28,6 +25,7 @@ type gcmStream struct {
 	nonce [12]byte
 	first [12]byte
 	rev0  bool
+	spent bool // the nonce has come round to where it began
 }
 
 func newStream(key, nonce []byte, rev0 bool) (*gcmStream, error) {
@@ -53,10 +51,8 @@ func (s *gcmStream) advance() {
 	} else {
 		binary.LittleEndian.PutUint64(s.nonce[4:], binary.LittleEndian.Uint64(s.nonce[4:])+1)
 	}
+	s.spent = s.spent || s.nonce == s.first
 }
-
-// exhausted reports whether the nonce has come round to where it began.
-func (s *gcmStream) exhausted() bool { return s.nonce == s.first }
 
 // seal encrypts b in place and appends the tag, for which b has the capacity.
 func (s *gcmStream) seal(b []byte) []byte {
@@ -111,7 +107,7 @@ func pad(b []byte, n int) []byte {
 }
 
 func appendSegment(b []byte, f *outFrame, i int) []byte {
-	if i < len(f.seg) {
+	if i < dataSegment {
 		return pad(append(b, f.seg[i]...), len(f.seg[i]))
 	}
 	for p := range f.data.Parts() {
@@ -120,8 +116,12 @@ func appendSegment(b []byte, f *outFrame, i int) []byte {
 	return pad(b, f.data.Len())
 }
 
-func (c *secureCodec) appendTo(out *outBuffers, f *outFrame) {
-	p := newPreamble(f.tag, f.sizes())
+// appendTo gathers the frame in one pooled buffer and encrypts it there.
+func (c *secureCodec) appendTo(out *outBuffers, f *outFrame) error {
+	if c.tx.spent {
+		return errNonceExhausted
+	}
+	p := f.preamble()
 	total := preambleSize + inlineSize + 3*gcmTag + cryptBlock
 	for i := range p.n {
 		total += padded(int(p.sizes[i]))
@@ -132,6 +132,12 @@ func (c *secureCodec) appendTo(out *outBuffers, f *outFrame) {
 	} else {
 		out.set(c.appendRev1(b, p, f))
 	}
+	return nil
+}
+
+// sealFrom encrypts what b holds from at on.
+func (c *secureCodec) sealFrom(b []byte, at int) []byte {
+	return b[:at+len(c.tx.seal(b[at:]))]
 }
 
 func (c *secureCodec) appendRev0(b []byte, p preamble, f *outFrame) []byte {
@@ -140,22 +146,20 @@ func (c *secureCodec) appendRev0(b []byte, p preamble, f *outFrame) []byte {
 	for i := range p.n {
 		b = appendSegment(b, f, i)
 	}
-	b = append(b, make([]byte, cryptBlock)...) // late flags, padded
-	return b[:at+len(c.tx.seal(b[at:]))]
+	var epilogue [cryptBlock]byte // late flags, padded
+	return c.sealFrom(append(b, epilogue[:]...), at)
 }
 
 func (c *secureCodec) appendRev1(b []byte, p preamble, f *outFrame) []byte {
 	at := len(b)
 	b = appendPreamble(b, p)
-	first := pad(append([]byte(nil), f.seg[0]...), len(f.seg[0]))
+	first := f.seg[0]
 	var inline [inlineSize]byte
 	n := copy(inline[:], first)
-	b = append(b, inline[:]...)
-	b = b[:at+len(c.tx.seal(b[at:]))]
-	if len(first) > n {
+	b = c.sealFrom(append(b, inline[:]...), at)
+	if rest := first[n:]; len(rest) > 0 {
 		at = len(b)
-		b = append(b, first[n:]...)
-		b = b[:at+len(c.tx.seal(b[at:]))]
+		b = c.sealFrom(pad(append(b, rest...), len(rest)), at)
 	}
 	if p.n > 1 {
 		at = len(b)
@@ -164,45 +168,45 @@ func (c *secureCodec) appendRev1(b []byte, p preamble, f *outFrame) []byte {
 		}
 		var epilogue [cryptBlock]byte
 		epilogue[0] = lateComplete
-		b = append(b, epilogue[:]...)
-		b = b[:at+len(c.tx.seal(b[at:]))]
+		b = c.sealFrom(append(b, epilogue[:]...), at)
 	}
 	return b
 }
 
-func (c *secureCodec) read(in io.Reader) (*inFrame, error) {
-	f := &inFrame{}
+func (c *secureCodec) read(in io.Reader, f *inFrame, early bool) error {
+	f.reset()
+	if c.rx.spent {
+		return errNonceExhausted
+	}
 	var err error
 	if c.rev0 {
-		err = c.readRev0(in, f)
+		err = c.readRev0(in, f, early)
 	} else {
-		err = c.readRev1(in, f)
-	}
-	if err == nil && c.rx.exhausted() {
-		err = errNonceExhausted
+		err = c.readRev1(in, f, early)
 	}
 	if err != nil {
 		f.release()
-		return nil, err
 	}
-	return f, nil
+	return err
 }
 
-func (c *secureCodec) readRev1(in io.Reader, f *inFrame) error {
-	var head [preambleSize + inlineSize + gcmTag]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
+func (c *secureCodec) readRev1(in io.Reader, f *inFrame, early bool) error {
+	const headSize = preambleSize + inlineSize + gcmTag
+	head := newBuffer(headSize)
+	defer head.free()
+	if _, err := io.ReadFull(in, head.b); err != nil {
 		return err
 	}
-	plain, err := c.rx.open(head[:])
+	plain, err := c.rx.open(head.b)
 	if err != nil {
 		return err
 	}
-	if f.preamble, err = parsePreamble(plain); err != nil {
+	if f.preamble, err = parsePreamble(plain, early); err != nil {
 		return err
 	}
 	n := int(f.sizes[0])
 	buf := newBuffer(max(padded(n), inlineSize) + gcmTag)
-	f.bufs = append(f.bufs, buf)
+	f.bufs[0] = buf
 	copy(buf.b, plain[preambleSize:])
 	if padded(n) > inlineSize {
 		rest := buf.b[inlineSize : padded(n)+gcmTag]
@@ -232,7 +236,7 @@ func (c *secureCodec) readSegments(in io.Reader, f *inFrame, first int) (uint8, 
 		size += padded(int(f.sizes[i]))
 	}
 	buf := newBuffer(size)
-	f.bufs = append(f.bufs, buf)
+	f.bufs[1] = buf
 	if _, err := io.ReadFull(in, buf.b); err != nil {
 		return 0, noEOF(err)
 	}
@@ -254,9 +258,10 @@ func (f *inFrame) cut(b []byte, first int) uint8 {
 	return b[0]
 }
 
-func (c *secureCodec) readRev0(in io.Reader, f *inFrame) error {
-	var head [preambleSize]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
+func (c *secureCodec) readRev0(in io.Reader, f *inFrame, early bool) error {
+	head := newBuffer(preambleSize)
+	defer head.free()
+	if _, err := io.ReadFull(in, head.b); err != nil {
 		return err
 	}
 	// The length stands inside the one message that the frame is, so its first
@@ -266,8 +271,8 @@ func (c *secureCodec) readRev0(in io.Reader, f *inFrame) error {
 	copy(iv[:], c.rx.nonce[:])
 	iv[15] = 2
 	var plain [preambleSize]byte
-	cipher.NewCTR(c.rx.block, iv[:]).XORKeyStream(plain[:], head[:])
-	p, err := parsePreamble(plain[:])
+	cipher.NewCTR(c.rx.block, iv[:]).XORKeyStream(plain[:], head.b)
+	p, err := parsePreamble(plain[:], early)
 	if err != nil {
 		return err
 	}
@@ -277,8 +282,8 @@ func (c *secureCodec) readRev0(in io.Reader, f *inFrame) error {
 		size += padded(int(p.sizes[i]))
 	}
 	buf := newBuffer(size)
-	f.bufs = append(f.bufs, buf)
-	copy(buf.b, head[:])
+	f.bufs[0] = buf
+	copy(buf.b, head.b)
 	if _, err := io.ReadFull(in, buf.b[preambleSize:]); err != nil {
 		return noEOF(err)
 	}

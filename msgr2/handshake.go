@@ -1,7 +1,6 @@
 package msgr2
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -11,277 +10,273 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
-	"github.com/rbdm/rbdm/msgr2/entity"
 )
 
 const (
-	bannerPrefix  = "ceph v2\n"
-	featRevision1 = 1
-	maxBanner     = 4096
+	bannerPrefix = "ceph v2\n"
+	msgr1Prefix  = "ceph v0"
+	maxBanner    = 4096
+
+	// Features of the messenger, exchanged in the banner.
+	bannerRevision1   = 1
+	bannerCompression = 2
+
+	// A handshake ends well before these.
+	maxHandshakeFrames = 64
+	maxHandshakeBytes  = 4 << 20
 )
 
-// logged reads and writes the socket and keeps a record for the signatures.
-type logged struct {
-	nc       net.Conn
-	r        *bufio.Reader
-	in, out  *bytes.Buffer
-	codec    codec
-	buffers  outBuffers
-	deadline time.Time
+// handshake is the state of a connection until it is open. It keeps a record of
+// the bytes in both directions for the signatures.
+type handshake struct {
+	c       *Conn
+	codec   codec
+	rev0    bool
+	comp    bool // both ends negotiate compression
+	in, out []byte
+	record  bool
+	buffers outBuffers
+	frames  int
+	stage   string // what is waited for, for errors
 }
 
-func (l *logged) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if l.in != nil {
-		l.in.Write(p[:n])
+// shakeHands runs side under ctx and the handshake's own time limit, and starts
+// the connection. The socket is closed on failure.
+func shakeHands(ctx context.Context, nc net.Conn, cfg Config, side func(*handshake) error) (*Conn, error) {
+	cfg = cfg.withDefaults()
+	c := newConn(nc, cfg)
+	h := &handshake{c: c, record: true, stage: "banner"}
+	limited, cancel := context.WithTimeout(ctx, cfg.HandshakeTimeout)
+	defer cancel()
+	stop := context.AfterFunc(limited, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	err := side(h)
+	if !stop() && err == nil {
+		err = limited.Err()
+	}
+	if err == nil {
+		c.codec = h.codec
+		cfg.Logger.Debug("msgr2 connection is open", "peer", c.peerName, "addrs", c.peerAddrs,
+			"mode", c.mode, "rev0", h.rev0, "compression", c.algorithm, "features", c.features)
+		c.start()
+		return c, nil
+	}
+	_ = nc.Close()
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("waiting for %s: %w", h.stage, ctx.Err())
+	case limited.Err() != nil:
+		return nil, fmt.Errorf("no %s after %s: %w", h.stage, cfg.HandshakeTimeout, limited.Err())
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("peer closed the connection while we waited for its %s: %w", h.stage, err)
+	}
+	return nil, err
+}
+
+// Read reads from the socket and records what came.
+func (h *handshake) Read(p []byte) (int, error) {
+	n, err := h.c.in.Read(p)
+	if h.record {
+		if len(h.in)+n > maxHandshakeBytes {
+			return 0, fmt.Errorf("%w: handshake of more than %d bytes", ErrFrame, maxHandshakeBytes)
+		}
+		h.in = append(h.in, p[:n]...)
 	}
 	return n, err
 }
 
-func (l *logged) write(p []byte) error {
-	if l.out != nil {
-		l.out.Write(p)
+func (h *handshake) write(p []byte) error {
+	if h.record {
+		h.out = append(h.out, p...)
 	}
-	_, err := l.nc.Write(p)
+	_, err := h.c.nc.Write(p)
 	return err
 }
 
-func (l *logged) send(tag uint8, payload []byte) error {
-	l.codec.appendTo(&l.buffers, &outFrame{tag: tag, seg: [3][]byte{payload}})
-	l.buffers.close()
-	var b []byte
-	for _, p := range l.buffers.list {
-		b = append(b, p...)
+type appender interface{ Append(b []byte) []byte }
+
+type decoder interface{ Decode(r *denc.Reader) }
+
+// send writes one frame; a nil payload is an empty one.
+func (h *handshake) send(tag uint8, payload appender) error {
+	f := &outFrame{tag: tag}
+	if payload != nil {
+		f.seg[0] = payload.Append(nil)
 	}
-	l.buffers.reset()
-	return l.write(b)
+	defer h.buffers.reset()
+	if err := h.codec.appendTo(&h.buffers, f); err != nil {
+		return err
+	}
+	h.buffers.close()
+	return h.write(bytes.Join(h.buffers.list, nil))
 }
 
-func (l *logged) recv() (uint8, []byte, error) {
-	f, err := l.codec.read(l)
-	if err != nil {
+// recv reads one frame. stage says what it should be.
+func (h *handshake) recv(stage string) (uint8, *denc.Reader, error) {
+	h.stage = stage
+	if h.frames++; h.frames > maxHandshakeFrames {
+		return 0, nil, fmt.Errorf("%w: handshake of more than %d frames", ErrFrame, maxHandshakeFrames)
+	}
+	var f inFrame
+	if err := h.codec.read(h, &f, true); err != nil {
 		return 0, nil, err
 	}
-	p := append([]byte(nil), f.seg[0]...)
+	p := bytes.Clone(f.seg[0])
 	f.release()
-	return f.tag, p, nil
+	return f.tag, denc.NewReader(p), nil
 }
 
-func (l *logged) banner() (rev0 bool, err error) {
-	b := append([]byte(bannerPrefix), 16, 0)
-	b = denc.AppendU64(b, featRevision1)
-	b = denc.AppendU64(b, 0)
-	if err := l.write(b); err != nil {
-		return false, err
-	}
-	var head [10]byte
-	if _, err := io.ReadFull(l, head[:]); err != nil {
-		return false, err
-	}
-	if string(head[:8]) != bannerPrefix {
-		if bytes.HasPrefix(head[:], []byte("ceph v0")) {
-			return false, errors.New("this is a port of the old protocol (msgr1)")
-		}
-		return false, fmt.Errorf("%w: no msgr2 banner", ErrFrame)
-	}
-	n := int(binary.LittleEndian.Uint16(head[8:]))
-	if n < 16 || n > maxBanner {
-		return false, fmt.Errorf("%w: banner of %d bytes", ErrFrame, n)
-	}
-	p := make([]byte, n)
-	if _, err := io.ReadFull(l, p); err != nil {
-		return false, err
-	}
-	return binary.LittleEndian.Uint64(p)&featRevision1 == 0, nil
-}
-
-// Dial connects to a peer of the given kind and authenticates.
-func Dial(ctx context.Context, target entity.AddrVec, peer entity.Type, auth ClientAuth, cfg Config) (*Conn, error) {
-	addr, ok := target.Msgr2()
-	if !ok {
-		return nil, fmt.Errorf("%s has no msgr2 address", target)
-	}
-	dial := cfg.Dialer
-	if dial == nil {
-		dial = func(ctx context.Context, a entity.Addr) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", a.IP.String())
-		}
-	}
-	nc, err := dial(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	c, err := clientHandshake(nc, addr, peer, auth, cfg)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		_ = nc.Close()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, err
-	}
-	c.start()
-	return c, nil
-}
-
-func (l *logged) sign(key []byte, first bool) (tx, rx []byte) {
-	mac := func(p []byte) []byte {
-		if len(key) == 0 {
-			return make([]byte, sha256.Size)
-		}
-		h := hmac.New(sha256.New, key)
-		h.Write(p)
-		return h.Sum(nil)
-	}
-	return mac(l.in.Bytes()), mac(l.out.Bytes())
-}
-
-func (l *logged) exchangeSignatures(res AuthResult, mode Mode, client, rev0 bool) error {
-	tx, rx := l.sign(res.SessionKey, client)
-	l.in, l.out = nil, nil
-	if mode == ModeSecure {
-		sc, err := newSecureCodec(res.ConnectionSecret, client, rev0)
-		if err != nil {
-			return err
-		}
-		l.codec = sc
-	}
-	if err := l.send(tagAuthSignature, tx); err != nil {
-		return err
-	}
-	tag, p, err := l.recv()
+// expect reads one frame that must have the tag, into p.
+func (h *handshake) expect(tag uint8, stage string, p decoder) error {
+	got, r, err := h.recv(stage)
 	if err != nil {
 		return err
 	}
-	if tag != tagAuthSignature || !hmac.Equal(p, rx) {
-		return fmt.Errorf("%w: wrong signature of the handshake", ErrFrame)
+	if got != tag {
+		return h.unexpected(got)
+	}
+	return h.decode(r, p)
+}
+
+func (h *handshake) decode(r *denc.Reader, p decoder) error {
+	p.Decode(r)
+	if r.Err() != nil {
+		return fmt.Errorf("%w: %s: %w", ErrFrame, h.stage, r.Err())
 	}
 	return nil
 }
 
-func clientHandshake(nc net.Conn, addr entity.Addr, peer entity.Type, auth ClientAuth, cfg Config) (*Conn, error) {
-	l := &logged{nc: nc, r: bufio.NewReaderSize(nc, 64<<10), in: new(bytes.Buffer), out: new(bytes.Buffer)}
-	rev0, err := l.banner()
-	if err != nil {
-		return nil, err
-	}
-	l.codec = crcCodec{rev0}
-	c := &Conn{cfg: cfg, nc: nc, in: l.r}
-	seen := entity.Addr{Type: entity.AddrMsgr2, IP: addr.IP}
-	if err := l.send(tagHello, seen.Append([]byte{byte(cfg.Type)})); err != nil {
-		return nil, err
-	}
-	tag, p, err := l.recv()
-	if err != nil {
-		return nil, err
-	}
-	r := denc.NewReader(p)
-	kind := entity.Type(r.U8())
-	var me entity.Addr
-	me.Decode(r)
-	if tag != tagHello || r.Err() != nil || kind != peer {
-		return nil, fmt.Errorf("%w: hello from %v, want %v", ErrFrame, kind, peer)
-	}
-	c.local = entity.Addr{Type: entity.AddrMsgr2, IP: netip.AddrPortFrom(me.IP.Addr(), 0)}
-	if len(cfg.Addrs) > 0 {
-		c.local.Nonce = cfg.Addrs[0].Nonce
-	}
-	res, err := c.authenticate(l, auth)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.exchangeSignatures(res, c.mode, true, rev0); err != nil {
-		return nil, err
-	}
-	c.codec = l.codec
-	return c, c.identify(l, addr, peer)
+func (h *handshake) unexpected(tag uint8) error {
+	return fmt.Errorf("%w: tag %d instead of the peer's %s", ErrFrame, tag, h.stage)
 }
 
-func (c *Conn) authenticate(l *logged, auth ClientAuth) (AuthResult, error) {
-	p, err := auth.Start(c.cfg.Modes)
+// banners exchanges the banners and picks the revision. compression says whether
+// we would compress.
+func (h *handshake) banners(compression bool) error {
+	own := bannerPayload{supported: bannerRevision1}
+	if h.c.cfg.Revision0 {
+		own.supported = 0
+	} else if compression {
+		own.supported |= bannerCompression
+	}
+	p := own.Append(nil)
+	b := binary.LittleEndian.AppendUint16([]byte(bannerPrefix), uint16(len(p)))
+	// Both ends send first. On a transport without any buffer that only works
+	// when one of them reads meanwhile.
+	sent := make(chan error, 1)
+	go func() { sent <- h.write(append(b, p...)) }()
+	theirs, err := h.readBanner()
 	if err != nil {
-		return AuthResult{}, err
+		_ = h.c.nc.Close() // ends the write
+		<-sent
+		return err
 	}
-	b := denc.AppendU32(nil, auth.Method())
-	b = denc.AppendSlice(b, c.cfg.Modes, func(b []byte, m Mode) []byte { return denc.AppendU32(b, uint32(m)) })
-	if err := l.send(tagAuthRequest, denc.AppendBytes(b, p)); err != nil {
-		return AuthResult{}, err
+	if err := <-sent; err != nil {
+		return err
 	}
-	for {
-		tag, p, err := l.recv()
+	both := own.supported & theirs.supported
+	if missing := theirs.required &^ own.supported; missing != 0 {
+		return fmt.Errorf("%w: peer requires messenger features %#x", ErrFeatures, missing)
+	}
+	h.rev0 = both&bannerRevision1 == 0
+	h.comp = both&bannerCompression != 0
+	h.codec = plainCodec{crcCodec{h.rev0}}
+	return nil
+}
+
+func (h *handshake) readBanner() (bannerPayload, error) {
+	var p bannerPayload
+	var head [len(bannerPrefix) + 2]byte
+	n, err := io.ReadFull(h, head[:])
+	switch {
+	case bytes.HasPrefix(head[:n], []byte(msgr1Prefix)):
+		return p, ErrMsgr1
+	case !bytes.HasPrefix(head[:n], []byte(bannerPrefix)[:min(n, len(bannerPrefix))]):
+		return p, fmt.Errorf("%w: it begins with %q", ErrNotCeph, head[:n])
+	case err != nil:
+		return p, err
+	}
+	size := int(binary.LittleEndian.Uint16(head[len(bannerPrefix):]))
+	if size < 16 || size > maxBanner {
+		return p, fmt.Errorf("%w: banner of %d bytes", ErrNotCeph, size)
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(h, b); err != nil {
+		return p, noEOF(err)
+	}
+	p.Decode(denc.NewReader(b))
+	return p, nil
+}
+
+// signatures switches to the connection's mode, proves that we hold the key and
+// have seen the same bytes as the peer, and checks the peer's proof.
+func (h *handshake) signatures(res AuthResult, client bool) error {
+	if err := h.c.mode.check(); err != nil {
+		return err
+	}
+	own, theirs := sign(res.SessionKey, h.in), sign(res.SessionKey, h.out)
+	h.record, h.in, h.out = false, nil, nil
+	if h.c.mode == ModeSecure {
+		sc, err := newSecureCodec(res.ConnectionSecret, client, h.rev0)
 		if err != nil {
-			return AuthResult{}, err
+			return err
 		}
-		r := denc.NewReader(p)
-		switch tag {
-		case tagAuthReplyMore:
-			more, err := auth.More(r.Bytes())
-			if err != nil {
-				return AuthResult{}, err
-			}
-			if err := l.send(tagAuthRequestMore, denc.AppendBytes(nil, more)); err != nil {
-				return AuthResult{}, err
-			}
-		case tagAuthDone:
-			c.gid, c.mode = r.U64(), Mode(r.U32())
-			payload := r.Bytes()
-			if r.Err() != nil {
-				return AuthResult{}, r.Err()
-			}
-			return auth.Done(c.gid, c.mode, payload)
-		case tagAuthBadMethod:
-			r.U32()
-			result := r.S32()
-			methods := denc.Slice(r, 4, (*denc.Reader).U32)
-			modes := denc.Slice(r, 4, (*denc.Reader).U32)
-			if r.Err() != nil {
-				return AuthResult{}, r.Err()
-			}
-			return AuthResult{}, auth.BadMethod(result, methods, modes)
-		default:
-			return AuthResult{}, fmt.Errorf("%w: tag %d while authenticating", ErrFrame, tag)
+		h.codec = plainCodec{sc}
+	}
+	if client {
+		if err := h.send(tagAuthSignature, own); err != nil {
+			return err
 		}
 	}
-}
-
-func (c *Conn) identify(l *logged, addr entity.Addr, peer entity.Type) error {
-	gid := c.gid
-	if c.cfg.GlobalID != nil {
-		gid = c.cfg.GlobalID()
-	}
-	b := entity.AddrVec{c.local}.Append(nil)
-	b = addr.Append(b)
-	b = denc.AppendU64(b, gid)
-	b = denc.AppendU64(b, uint64(time.Now().UnixMicro()))
-	b = denc.AppendU64(b, c.cfg.Features)
-	b = denc.AppendU64(b, c.cfg.Required)
-	b = denc.AppendU64(b, 1)
-	b = denc.AppendU64(b, 0)
-	if err := l.send(tagClientIdent, b); err != nil {
+	var got authSignature
+	if err := h.expect(tagAuthSignature, "signature", &got); err != nil {
 		return err
 	}
-	tag, p, err := l.recv()
+	if !hmac.Equal(got[:], theirs[:]) {
+		return ErrSignature
+	}
+	if client {
+		return nil
+	}
+	return h.send(tagAuthSignature, own)
+}
+
+// sign returns the HMAC over log, all zero without a key.
+func sign(key, log []byte) (s authSignature) {
+	if len(key) > 0 {
+		m := hmac.New(sha256.New, key)
+		m.Write(log)
+		m.Sum(s[:0])
+	}
+	return s
+}
+
+// compress begins to compress frames.
+func (h *handshake) compress(a Algorithm) error {
+	inner, ok := h.codec.(plainCodec)
+	if !ok {
+		return fmt.Errorf("%w: compression agreed on twice", ErrFrame)
+	}
+	cc, err := newCompressCodec(inner.codec, a, h.c.cfg.CompressMinSize)
 	if err != nil {
 		return err
 	}
-	r := denc.NewReader(p)
-	switch tag {
-	case tagServerIdent:
-		c.peerAddrs.Decode(r)
-		c.peerName = entity.Name{Type: peer, Num: r.S64()}
-		r.U64()
-		c.features = r.U64() & c.cfg.Features
-		return r.Err()
-	case tagIdentMissing:
-		return fmt.Errorf("peer wants features %#x", r.U64())
+	h.codec, h.c.algorithm = cc, a
+	return nil
+}
+
+// plainCodec refuses compressed frames.
+type plainCodec struct{ codec }
+
+func (c plainCodec) read(in io.Reader, f *inFrame, early bool) error {
+	if err := c.codec.read(in, f, early); err != nil {
+		return err
 	}
-	return fmt.Errorf("%w: tag %d instead of an ident", ErrFrame, tag)
+	if err := f.checkPlain(); err != nil {
+		f.release()
+		return err
+	}
+	return nil
 }

@@ -1,8 +1,6 @@
 package msgr2
 
-import (
-	"github.com/rbdm/rbdm/msgr2/denc"
-)
+import "github.com/rbdm/rbdm/msgr2/denc"
 
 // Message is one MESSAGE frame (ceph_msg_header2 and its segments, src/include/
 // msgr.h): what the layers above exchange.
@@ -10,6 +8,9 @@ import (
 // A received Message aliases buffers of a pool. Whoever keeps Front, Middle or
 // Data may do so for ever; whoever has finished with all of them may call
 // Release, so that the buffers are used again.
+//
+// The bytes of a Message given to Conn.Send are read until it was written or
+// Close returned, and must not change before that.
 type Message struct {
 	// Type is the message's number, as in MOSDOp 42.
 	Type uint16
@@ -28,7 +29,7 @@ type Message struct {
 	Front, Middle []byte
 	Data          Data
 
-	bufs []*buffer
+	bufs [2]*buffer
 }
 
 // Release gives the receive buffers back. Front, Middle and Data must not be
@@ -38,7 +39,6 @@ func (m *Message) Release() {
 		b.free()
 		m.bufs[i] = nil
 	}
-	m.bufs = nil
 }
 
 const (
