@@ -53,8 +53,7 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 // WithDialer sets how connections are made, instead of over TCP.
 func WithDialer(dial Dialer) Option { return func(o *options) { o.dialer = dial } }
 
-// WithModes sets the connection modes that are offered to OSDs and managers,
-// best first, instead of those that the configuration names (ms_client_mode).
+// WithModes sets the connection modes that are offered to OSDs, best first, instead of those that the configuration names (ms_client_mode).
 func WithModes(modes ...msgr2.Mode) Option { return func(o *options) { o.modes = modes } }
 
 // WithInflight bounds what is under way to the OSDs at once: bytes of payload
@@ -93,7 +92,12 @@ func Connect(ctx context.Context, cfg *conf.Config, opts ...Option) (*Client, er
 		return nil, err
 	}
 	msgr.Modes, msgr.KeepaliveInterval, msgr.KeepaliveTimeout = o.modes, keepaliveInterval, keepaliveTimeout
-	c.mgr = mgrc.New(mgrc.Config{Mon: c.mon, Msgr: msgr, Logger: o.log})
+	mgr := msgr
+	mgr.Modes = cfg.MonModes()
+	c.mgr = mgrc.New(mgrc.Config{
+		Mon: c.mon, Msgr: mgr, Logger: o.log, RetryInterval: cfg.Duration("mgr_connect_retry_interval"),
+		CloseTimeout: cfg.Duration("mgr_client_service_daemon_unregister_timeout"),
+	})
 	d := &osdDials{mon: c.mon, cfg: msgr, timeout: time.Duration(cfg.Int("ms_connection_ready_timeout")) * time.Second}
 	c.osds = newObjecter(o.log, c.mon.GlobalID, d.dial, monitorsOf{c.mon}, newThrottle(o.maxBytes, o.maxOps))
 	c.osds.barred = func(m *osdmap.Map) bool { return m.IsBlocklisted(c.Addr()) }

@@ -81,6 +81,10 @@ func forEachCluster(t *testing.T, f func(t *testing.T, path string, mode conf.Se
 
 func TestInteropSession(t *testing.T) {
 	forEachCluster(t, func(t *testing.T, path string, mode conf.Setting) {
+		old := start(t, loadConf(t, path, mode), func(cfg *Config) { cfg.Msgr.Revision0 = true }) // msgr2.0
+		if _, _, err := old.Command(t.Context(), map[string]any{"prefix": "fsid"}, nil); err != nil {
+			t.Errorf("over msgr2.0: %v", err)
+		}
 		c := start(t, loadConf(t, path, mode))
 		if c.GlobalID() == 0 || c.FSID().IsZero() || len(c.MonMap().Mons) == 0 {
 			t.Errorf("id %d, fsid %v, map %+v", c.GlobalID(), c.FSID(), c.MonMap())
