@@ -122,10 +122,7 @@ func (c crcCodec) readEpilogue(in io.Reader, f *inFrame, room []byte) error {
 		}
 	}
 	if c.rev0 {
-		if e[0]&flag0Aborted != 0 {
-			return errAborted
-		}
-		return nil
+		return checkLateRev0(e[0])
 	}
 	return checkLate(e[0])
 }
@@ -146,6 +143,18 @@ func checkLate(status uint8) error {
 		return errAborted
 	}
 	return fmt.Errorf("%w: late status %#x", ErrFrame, status)
+}
+
+// checkLateRev0 reads the flags that end a frame of revision 0. No checksum
+// covers them, so that an unknown one is taken for damage.
+func checkLateRev0(flags uint8) error {
+	switch flags {
+	case 0:
+		return nil
+	case flag0Aborted:
+		return errAborted
+	}
+	return fmt.Errorf("%w: late flags %#x", ErrFrame, flags)
 }
 
 // noEOF turns the end of the stream within a frame into an unexpected one.

@@ -291,8 +291,5 @@ func (c *secureCodec) readRev0(in io.Reader, f *inFrame, early bool) error {
 	if err != nil {
 		return err
 	}
-	if late := f.cut(b[preambleSize:], 0); late&flag0Aborted != 0 {
-		return errAborted
-	}
-	return nil
+	return checkLateRev0(f.cut(b[preambleSize:], 0))
 }

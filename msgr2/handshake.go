@@ -168,6 +168,9 @@ func (h *handshake) banners(compression bool) error {
 	sent := make(chan error, 1)
 	go func() { sent <- h.write(append(b, p...)) }()
 	theirs, err := h.readBanner()
+	if missing := theirs.required &^ own.supported; err == nil && missing != 0 {
+		err = fmt.Errorf("%w: peer requires messenger features %#x", ErrFeatures, missing)
+	}
 	if err != nil {
 		_ = h.c.nc.Close() // ends the write
 		<-sent
@@ -177,9 +180,6 @@ func (h *handshake) banners(compression bool) error {
 		return err
 	}
 	both := own.supported & theirs.supported
-	if missing := theirs.required &^ own.supported; missing != 0 {
-		return fmt.Errorf("%w: peer requires messenger features %#x", ErrFeatures, missing)
-	}
 	h.rev0 = both&bannerRevision1 == 0
 	h.comp = both&bannerCompression != 0
 	h.codec = plainCodec{crcCodec{h.rev0}}
