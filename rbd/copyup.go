@@ -79,7 +79,14 @@ func (img *Image) copyupIfMissing(ctx context.Context, h *header, obj uint64) er
 		return nil
 	}
 	if m := img.headMap(); m != nil {
-		leave, _, err := m.beginWrite(ctx, obj)
+		begin := func() (func(), error) {
+			leave, _, err := m.beginWrite(ctx, obj)
+			return leave, err
+		}
+		if h.has(FeatureFastDiff) && len(h.snapIDs) > 0 {
+			begin = func() (func(), error) { return m.beginCopyup(ctx, obj) }
+		}
+		leave, err := begin()
 		if err != nil {
 			return err
 		}

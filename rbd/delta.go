@@ -230,9 +230,8 @@ func (img *Image) SnapshotsExist(ctx context.Context, ids ...uint64) error {
 
 // listSnaps returns all versions of an object; nil if it has none.
 func listSnaps(ctx context.Context, io *rados.IoCtx, oid string) (*diff.SnapSet, error) {
-	op := rados.NewOp()
-	res := op.ListSnaps()
-	if err := io.Operate(ctx, oid, op); err != nil {
+	res, err := io.ListSnaps(ctx, oid)
+	if err != nil {
 		return nil, ignoreNotFound(err)
 	}
 	s := &diff.SnapSet{Seq: res.Seq, Clones: make([]diff.Clone, len(res.Clones))}

@@ -89,6 +89,18 @@ func (m *headMap) wait(ctx context.Context) error {
 // keeps removals of it out until leave is called. existed is what the map said
 // before.
 func (m *headMap) beginWrite(ctx context.Context, obj uint64) (leave func(), existed bool, err error) {
+	return m.begin(ctx, obj, objectmap.Exists)
+}
+
+// beginCopyup is beginWrite for an object that gets the parent's data below a
+// snapshot, so that the head does not change: the map says ExistsClean if it
+// said Nonexistent.
+func (m *headMap) beginCopyup(ctx context.Context, obj uint64) (leave func(), err error) {
+	leave, _, err = m.begin(ctx, obj, objectmap.ExistsClean)
+	return leave, err
+}
+
+func (m *headMap) begin(ctx context.Context, obj uint64, state uint8) (leave func(), existed bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
@@ -111,17 +123,17 @@ func (m *headMap) beginWrite(ctx context.Context, obj uint64) (leave func(), exi
 	if obj >= m.bits.Len() {
 		return leave, true, nil
 	}
-	state := m.bits.Get(obj)
-	if state == objectmap.Exists {
+	was := m.bits.Get(obj)
+	if was == objectmap.Exists || was == state {
 		return leave, true, nil
 	}
 	u.updating = true
 	m.mu.Unlock()
-	err = m.send(ctx, obj, obj+1, objectmap.Exists, anyState)
+	err = m.send(ctx, obj, obj+1, state, anyState)
 	m.mu.Lock()
 	u.updating = false
 	if err == nil && obj < m.bits.Len() {
-		m.bits.Set(obj, objectmap.Exists)
+		m.bits.Set(obj, state)
 	}
 	if err != nil {
 		u.writers--
@@ -129,7 +141,7 @@ func (m *headMap) beginWrite(ctx context.Context, obj uint64) (leave func(), exi
 		return nil, false, err
 	}
 	m.release(obj, u)
-	return leave, state != objectmap.Nonexistent, nil
+	return leave, was != objectmap.Nonexistent, nil
 }
 
 // beginRemove makes the map say Pending for those of the objects [first, end)

@@ -208,6 +208,11 @@ func (m *model) check() {
 		m.t.Fatalf("read %d: %v", n, err)
 	}
 	if !bytes.Equal(p, m.data) {
+		if m.s.sum(m.t, m.pool+"/"+m.name) == sha256.Sum256(m.data) {
+			m.t.Error("rbd export gives the right data")
+		}
+		d := firstDifference(p, m.data)
+		m.t.Logf("at %d: have %x, want %x", d, p[d:d+32], m.data[d:d+32])
 		m.t.Fatalf("we read other data; first difference at %d", firstDifference(p, m.data))
 	}
 	spec := m.pool + "/" + m.name
