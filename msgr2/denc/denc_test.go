@@ -88,3 +88,21 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+func TestCombineCRC32CEqualsTheCRCOfTheWhole(t *testing.T) {
+	p := make([]byte, 5000)
+	for i := range p {
+		p[i] = byte(i * i >> 3)
+	}
+	for _, seed := range []uint32{0, ^uint32(0), 12345} {
+		for _, cut := range []int{0, 1, 7, 8, 63, 64, 2500, 4999, 5000} {
+			a, b := CRC32C(^uint32(0), p[:cut]), CRC32C(seed, p[cut:])
+			if got, want := CombineCRC32C(a, b, seed, len(p)-cut), CRC32C(^uint32(0), p); got != want {
+				t.Errorf("seed %#x, cut at %d: %#x, want %#x", seed, cut, got, want)
+			}
+		}
+	}
+	if got, want := ExtendCRC32C(77, 1000), CRC32C(77, make([]byte, 1000)); got != want {
+		t.Errorf("zeros: %#x, want %#x", got, want)
+	}
+}
