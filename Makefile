@@ -32,6 +32,7 @@ bigendian: ## the codecs' tests on big-endian s390x under qemu-user
 	scripts/bigendian
 
 interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, Debian)
+	scripts/interop-rados 16 18 20
 	scripts/interop 16:16 18:18 20:20 16:20 20:16
 
 bench-interop: ## our daemon and the C++ one in turn on two real 20.2 clusters

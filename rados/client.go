@@ -53,7 +53,8 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 // WithDialer sets how connections are made, instead of over TCP.
 func WithDialer(dial Dialer) Option { return func(o *options) { o.dialer = dial } }
 
-// WithModes sets the connection modes that are offered to OSDs, best first, instead of those that the configuration names (ms_client_mode).
+// WithModes sets the connection modes that are offered to OSDs, best first,
+// instead of those that the configuration names (ms_client_mode).
 func WithModes(modes ...msgr2.Mode) Option { return func(o *options) { o.modes = modes } }
 
 // WithInflight bounds what is under way to the OSDs at once: bytes of payload

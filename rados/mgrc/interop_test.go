@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +17,6 @@ import (
 	"github.com/rbdm/rbdm/rados/conf"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/monc"
-	"github.com/rbdm/rbdm/rados/wire"
 )
 
 func forEachCluster(t *testing.T, f func(t *testing.T, mon *monc.Client, c *Client)) {
@@ -28,9 +25,9 @@ func forEachCluster(t *testing.T, f func(t *testing.T, mon *monc.Client, c *Clie
 		list = os.Getenv("RBDM_CONF")
 	}
 	if list == "" {
-		t.Fatal("set RBDM_CONFS to the ceph.conf of one or more real clusters, separated by commas")
+		t.Fatal("set RBDM_CONFS to the ceph.conf of one or more real clusters, separated by commas or colons")
 	}
-	for path := range strings.SplitSeq(list, ",") {
+	for path := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ':' }) {
 		t.Run(path, func(t *testing.T) {
 			inv := &conf.Invocation{Name: entity.AuthName{Type: entity.TypeClient, ID: "admin"}, ConfFile: path, Explicit: true}
 			cfg, err := inv.Load()
@@ -133,56 +130,5 @@ func TestInteropService(t *testing.T) {
 		wait("service status", func(s string) bool { return strings.Contains(s, `{\"1\":{}}`) })
 		s.Close()
 		wait("service dump", func(s string) bool { return s == "" })
-	})
-}
-
-// TestInteropCapture writes what managers send to a directory, to renew golden
-// bytes.
-func TestInteropCapture(t *testing.T) {
-	dir := os.Getenv("RBDM_CAPTURE")
-	if dir == "" {
-		return
-	}
-	names := map[uint16]string{wire.TypeMgrCommandReply: "mgrcommandreply", wire.TypeMgrConfigure: "mgrconfigure", wire.TypeMgrClose: "mgrclose"}
-	forEachCluster(t, func(t *testing.T, mon *monc.Client, c *Client) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		out, _, err := mon.Command(ctx, map[string]any{"prefix": "version"}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		release := strings.Join(strings.Split(strings.Fields(string(out))[2], ".")[:2], ".")
-		var mu sync.Mutex
-		seen := map[uint16]bool{}
-		c.tap = func(m *msgr2.Message) {
-			mu.Lock()
-			defer mu.Unlock()
-			if n, ok := names[m.Type]; ok && !seen[m.Type] {
-				seen[m.Type] = true
-				if err := os.WriteFile(filepath.Join(dir, release, n+".bin"), m.Front, 0o644); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		_, _, _ = c.Command(ctx, map[string]any{"prefix": "rbd mirror snapshot schedule list", "level_spec": "no such pool/"}, nil)
-		s, err := c.RegisterService("rbdm-interop", "capture", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			mu.Lock()
-			ok := seen[wire.TypeMgrConfigure]
-			mu.Unlock()
-			if ok || ctx.Err() != nil {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		s.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		if len(seen) != len(names) {
-			t.Errorf("saw only %v", seen)
-		}
 	})
 }

@@ -1,4 +1,4 @@
-//go:build interop
+//go:build interop && capture
 
 package monc
 
@@ -20,7 +20,7 @@ import (
 func TestInteropCapture(t *testing.T) {
 	dir := os.Getenv("RBDM_CAPTURE")
 	if dir == "" {
-		return
+		t.Fatal("set RBDM_CAPTURE to the directory of golden bytes")
 	}
 	names := map[uint16]string{
 		wire.TypeMonMap: "monmap", wire.TypeConfig: "config", wire.TypeMgrMap: "mgrmap", wire.TypeMonCommandAck: "moncommandack",

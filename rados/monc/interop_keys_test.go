@@ -1,4 +1,4 @@
-//go:build interop
+//go:build interop && owncluster
 
 package monc
 
@@ -16,15 +16,26 @@ import (
 	"github.com/rbdm/rbdm/rados/conf"
 )
 
-// TestInteropKeyChanges has a 20.2 cluster of our own (RBDM_KEYS_CONF) that
-// allows both types of key: a user of type 1, rotating keys wiped under a live
+// TestInteropKeyChanges has a 20.2 cluster of our own and makes it allow both
+// types of key: a user of type 1, rotating keys wiped under a live
 // client, and a user's key replaced.
 func TestInteropKeyChanges(t *testing.T) {
-	path := os.Getenv("RBDM_KEYS_CONF")
+	path := os.Getenv("RBDM_OWN_CONF")
 	if path == "" {
-		return
+		t.Fatal("set RBDM_OWN_CONF to the ceph.conf of a cluster that may be changed")
 	}
 	root := start(t, loadConf(t, path))
+	if root.MonMap().V < 10 {
+		return // this release has one type of key
+	}
+	for _, cmd := range []map[string]any{
+		{"prefix": "config set", "who": "mon", "name": "mon_auth_allow_insecure_key", "value": "true"},
+		{"prefix": "mon set", "name": "auth_allowed_ciphers", "value": "aes,aes256k"},
+	} {
+		if _, _, err := root.Command(t.Context(), cmd, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	auth := func(prefix string, more map[string]any) string {
 		cmd := map[string]any{"prefix": prefix, "entity": "client.rbdm-keys"}
 		for k, v := range more {

@@ -1,4 +1,4 @@
-//go:build interop
+//go:build interop && owncluster
 
 package monc
 
@@ -17,13 +17,13 @@ import (
 )
 
 // TestInteropFailover stops the monitor in use, by the pid files of a cluster
-// of three that RBDM_KILL_CONF names (its run directory beside it), while
+// of three that RBDM_OWN_CONF names (its run directory beside it), while
 // commands run: none is lost. A stopped monitor is silent, a killed one gone;
 // this one goes on afterwards.
 func TestInteropFailover(t *testing.T) {
-	path := os.Getenv("RBDM_KILL_CONF")
+	path := os.Getenv("RBDM_OWN_CONF")
 	if path == "" {
-		return
+		t.Fatal("set RBDM_OWN_CONF to the ceph.conf of a cluster of three monitors whose pid files are in run beside it")
 	}
 	cfg := loadConf(t, path)
 	for _, s := range [][2]string{{"mon_client_ping_interval", "1"}, {"mon_client_ping_timeout", "2"}} {

@@ -32,9 +32,9 @@ func confs(t *testing.T) []string {
 		list = os.Getenv("RBDM_CONF")
 	}
 	if list == "" {
-		t.Fatal("set RBDM_CONFS to the ceph.conf of one or more real clusters, separated by commas")
+		t.Fatal("set RBDM_CONFS to the ceph.conf of one or more real clusters, separated by commas or colons")
 	}
-	return strings.Split(list, ",")
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ':' })
 }
 
 func loadConf(t *testing.T, path string, settings ...conf.Setting) *conf.Config {
