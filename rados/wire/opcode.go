@@ -27,6 +27,7 @@ const (
 	OpCmpExt         OpCode = 0x1220
 	OpWrite          OpCode = 0x2201
 	OpWriteFull      OpCode = 0x2202
+	OpTmapUp         OpCode = 0x320a // long refused by OSDs; old tools still try it
 	OpTruncate       OpCode = 0x2203
 	OpZero           OpCode = 0x2204
 	OpDelete         OpCode = 0x2205
@@ -101,7 +102,7 @@ var opNames = map[OpCode]string{
 	OpOmapRmKeyRange: "omap-rm-key-range", OpCopyFrom2: "copy-from2",
 	OpGetXattr: "getxattr", OpGetXattrs: "getxattrs", OpCmpXattr: "cmpxattr",
 	OpSetXattr: "setxattr", OpRmXattr: "rmxattr", OpCall: "call",
-	OpPgls: "pgls", OpPgnls: "pgnls", OpPgnlsFilter: "pgnls-filter",
+	OpTmapUp: "tmapup", OpPgls: "pgls", OpPgnls: "pgnls", OpPgnlsFilter: "pgnls-filter",
 }
 
 // OpFlag modifies one operation inside a MOSDOp (CEPH_OSD_OP_FLAG_*).

@@ -31,7 +31,7 @@ func (c *SnapClone) decode(r *denc.Reader) {
 	r.Leave(s)
 }
 
-// SnapList is obj_list_snap_response_t, the output of list-snaps. hdr(1,1).
+// SnapList is obj_list_snap_response_t, the output of list-snaps. hdr(2,1).
 type SnapList struct {
 	// Clones stand in ascending order; the head, when it exists, is the last.
 	Clones []SnapClone
@@ -41,7 +41,7 @@ type SnapList struct {
 
 // Append appends l.
 func (l *SnapList) Append(b []byte) []byte {
-	b, at := denc.Begin(b, 1, 1)
+	b, at := denc.Begin(b, 2, 1)
 	b = denc.AppendSlice(b, l.Clones, func(b []byte, c SnapClone) []byte { return c.append(b) })
 	b = denc.AppendU64(b, l.Seq)
 	return denc.End(b, at)
@@ -49,7 +49,7 @@ func (l *SnapList) Append(b []byte) []byte {
 
 // Decode reads what Append wrote.
 func (l *SnapList) Decode(r *denc.Reader) {
-	s := r.Enter("obj_list_snap_response_t", 1)
+	s := r.Enter("obj_list_snap_response_t", 2)
 	l.Clones = denc.Slice(r, 6, func(r *denc.Reader) (c SnapClone) {
 		c.decode(r)
 		return c

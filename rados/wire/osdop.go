@@ -21,6 +21,8 @@ const (
 )
 
 // ReqID is osd_reqid_t: what an OSD recognises a repeated request by. hdr(2,2).
+// librados leaves it zero in an OSDOp: then the sender's name and the message's
+// tid take its place.
 type ReqID struct {
 	Name entity.Name
 	TID  uint64
@@ -60,15 +62,15 @@ type OSDOp struct {
 	Retry    int32  // how often it was sent before; -1 is never, too
 	Features uint64 // the client's
 
-	// Version is the version of a decoded message's header; set it before
-	// Decode. 0 means 8.
+	// Version is the version of the message's header: 8, or 9 between ends that
+	// both have SERVER_SQUID. Set it before Decode; 0 means 8.
 	Version uint16
 }
 
-// Header is (42, version 8, compat 3).
-func (m *OSDOp) Header() Header { return Header{TypeOSDOp, osdOpVersion, 3} }
+// Header is (42, version 8 or 9, compat 3).
+func (m *OSDOp) Header() Header { return Header{TypeOSDOp, max(m.Version, osdOpVersion), 3} }
 
-// Append appends the front of version 8. The payload is Payload's.
+// Append appends the front. The payload is Payload's.
 func (m *OSDOp) Append(b []byte) []byte {
 	b = m.PG.Append(b)
 	b = denc.AppendU32(b, m.Hash)
@@ -76,6 +78,11 @@ func (m *OSDOp) Append(b []byte) []byte {
 	b = denc.AppendU32(b, uint32(m.Flags))
 	b = m.ReqID.append(b)
 	b = append(b, make([]byte, blkinTraceSize)...)
+	if m.Version == osdOpVersionOtel {
+		var at int
+		b, at = denc.Begin(b, 1, 1)
+		b = denc.End(denc.AppendBool(b, false), at) // no span
+	}
 	b = denc.AppendU32(b, 0) // client incarnation
 	b = denc.AppendTime(b, m.ModTime)
 	b = m.Locator.Append(b)
