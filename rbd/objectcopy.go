@@ -9,6 +9,7 @@ import (
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/diff"
+	"github.com/rbdm/rbdm/rbd/objectmap"
 )
 
 // CopyRange is which part of an image's history a deep copy moves to another
@@ -45,7 +46,10 @@ type ObjectCopier struct {
 	sh, dh   *header
 	points   []copyPoint
 	same     bool // equal layouts: object n comes from object n
-	states   *copyStates
+	// base is the destination's object map before the copy; nil if there is none
+	// to be trusted.
+	base   *objectmap.Bits
+	states *copyStates
 }
 
 // NewObjectCopier prepares the copy. snapSeqs maps the ids of the source's
@@ -71,6 +75,10 @@ func NewObjectCopier(src, dst *Image, r CopyRange, snapSeqs map[uint64]uint64) (
 	}
 	if err := c.addPoint(r.SrcEnd, c.r.DstEnd); err != nil {
 		return nil, err
+	}
+	if m := dst.trustedMap(); m != nil {
+		bits := m.snapshot()
+		c.base = &bits
 	}
 	c.states = newCopyStates(c)
 	return c, nil
@@ -177,12 +185,17 @@ func (j *copyJob) run(ctx context.Context) error {
 		return err
 	}
 	prev := j.c.r.SrcStart
-	exists := j.present(prev)
+	exists := j.existed(prev)
+	touched := false
 	for i := range j.c.points {
 		p := &j.c.points[i]
 		changed, now, err := j.step(ctx, prev, p, exists)
 		if err != nil {
 			return err
+		}
+		if touched = touched || changed; !touched && j.c.base != nil {
+			// Nothing was done to it yet, so the map is right.
+			now = j.c.base.Get(j.n) != objectmap.Nonexistent
 		}
 		j.c.states.set(i, j.n, now, changed)
 		exists = now
@@ -224,6 +237,23 @@ func (j *copyJob) list(ctx context.Context) error {
 		p.set = set
 	}
 	return nil
+}
+
+// existed reports whether the destination's object may be there before the copy:
+// as far as the source tells, or the destination's object map, which knows
+// nothing of objects that a shrink has cut off and left. It may say so of an
+// object that is not there because it would be all zeros; writes are guarded.
+func (j *copyJob) existed(start uint64) bool {
+	c := j.c
+	switch {
+	case start == 0 && !c.r.Overwrite:
+		return false
+	case c.base != nil && c.base.Get(j.n) != objectmap.Nonexistent:
+		return true
+	case c.r.Flatten || len(c.dh.overlapAt(c.points[0].dst, j.n)) == 0:
+		return j.end(start) > 0
+	}
+	return j.present(start)
 }
 
 // present reports whether any source object exists at a snapshot.
@@ -408,8 +438,9 @@ func (j *copyJob) write(ctx context.Context, p *copyPoint, set diff.Set, guard, 
 		}
 		zero = zero.Union(diff.Of(r).Minus(diff.Of(full...)))
 	}
-	if !guard && len(writes) == 0 && !keep {
-		// A new object that would only hold zeros.
+	end := j.end(p.src)
+	if !keep && (end == 0 || !guard && len(writes) == 0) {
+		// An object that would only hold zeros.
 		if err := j.remove(ctx, p); err != nil {
 			return false, err
 		}
@@ -424,7 +455,6 @@ func (j *copyJob) write(ctx context.Context, p *copyPoint, set diff.Set, guard, 
 		j.c.dst.hint(op, j.c.dh)
 		zero = nil
 	}
-	end := j.end(p.src)
 	for _, r := range zero {
 		j.cost.Zeroed += r.Len
 		if r.End() >= end {

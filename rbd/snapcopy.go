@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/objectmap"
 )
 
 // CopySnapshots makes the user's snapshots of dst those of src up to r.SrcEnd,
@@ -138,12 +139,14 @@ func (c *snapCopy) setHead(ctx context.Context, srcID uint64) error {
 	changed := false
 	if h.size != size {
 		if m := c.dst.headMap(); m != nil {
-			if err := m.resize(ctx, h.layout.Objects(size)); err != nil {
+			// Objects beyond a smaller end stay until the copy removes them, but
+			// the class refuses to cut off what the map says exists.
+			n := h.layout.Objects(size)
+			if err := m.set(ctx, n, h.layout.Objects(h.size), objectmap.Nonexistent, anyState); err != nil {
 				return err
 			}
-			if size < h.size {
-				// Objects beyond the end stay until the copy removes them.
-				c.dst.log.Debug("destination shrinks before its objects do", "size", size)
+			if err := m.resize(ctx, n); err != nil {
+				return err
 			}
 		}
 		if err := c.dst.setSize(ctx, size); err != nil {
