@@ -22,6 +22,10 @@ func (c *echoConn) Send(m *msgr2.Message) error {
 	return nil
 }
 
+// Wait implements osdConn.
+func (c *echoConn) Wait() {}
+
+// Close implements osdConn.
 func (c *echoConn) Close() error { return nil }
 
 // noMonitors is for tests that need none.

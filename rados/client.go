@@ -15,9 +15,9 @@ import (
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/conf"
-	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
 	"github.com/rbdm/rbdm/rados/mgrc"
 	"github.com/rbdm/rbdm/rados/monc"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 

@@ -25,7 +25,7 @@ type PoolInfo struct {
 // the OSD map is the newest.
 func (c *Client) LookupPool(ctx context.Context, name string) (int64, error) {
 	for fresh := false; ; fresh = true {
-		if id, ok := c.OSDMap().PoolID(name); ok {
+		if id, ok := c.OSDMap().PoolByName(name); ok {
 			return id, nil
 		}
 		if fresh {
@@ -58,7 +58,7 @@ func (c *Client) Pools(ctx context.Context) ([]PoolInfo, error) {
 		return nil, err
 	}
 	var pools []PoolInfo
-	for id, name := range c.OSDMap().PoolNames() {
+	for id, name := range c.OSDMap().PoolNames {
 		pools = append(pools, PoolInfo{id, name})
 	}
 	slices.SortFunc(pools, func(a, b PoolInfo) int { return int(a.ID - b.ID) })
@@ -78,7 +78,7 @@ func (c *Client) poolOp(ctx context.Context, op wire.PoolOp) (wire.PoolOpReply, 
 // CreatePool creates a replicated pool with the cluster's defaults; ErrExists
 // when there is one of that name.
 func (c *Client) CreatePool(ctx context.Context, name string) error {
-	if _, ok := c.OSDMap().PoolID(name); ok {
+	if _, ok := c.OSDMap().PoolByName(name); ok {
 		return fmt.Errorf("create pool %q: %w", name, ErrExists)
 	}
 	_, err := c.poolOp(ctx, wire.PoolOp{Op: wire.PoolOpCreate, Name: name, CrushRule: -1})

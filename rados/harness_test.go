@@ -11,9 +11,10 @@ import (
 	"testing/synctest"
 
 	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
-	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -54,42 +55,52 @@ func inBubble(t *testing.T, f func(t *testing.T, b *bench)) {
 
 // mapSpec says how a map differs from the plain one.
 type mapSpec struct {
-	epoch    uint32
-	flags    uint32
-	acting   map[uint32][]int32 // by seed; empty: nobody
-	pool     osdmap.Pool
-	noPool   bool
-	down     []int32
-	nonce    uint32 // of all OSDs, another one is another life
-	barred   []entity.Addr
-	skipped  bool
-	elsewere bool
+	epoch   uint32
+	flags   uint32
+	acting  map[uint32][]int32 // by seed; empty: nobody
+	pool    osdmap.Pool
+	noPool  bool
+	erasure bool
+	down    []int32
+	nonce   uint32 // of all OSDs, another one is another life
+	barred  []entity.Addr
+	skipped bool
 }
 
 func (s mapSpec) build() *osdmap.Map {
 	pool := s.pool
 	pool.PGNum = max(pool.PGNum, 8)
-	pool.PGNumPending = pool.PGNum
-	pool.Size, pool.MinSize, pool.ObjectHash = max(pool.Size, 2), max(pool.MinSize, 1), 2
+	pool.PGPNum, pool.PGNumPending = pool.PGNum, pool.PGNum
+	pool.Type, pool.Size, pool.MinSize, pool.ObjectHash = osdmap.PoolReplicated, max(pool.Size, 2), max(pool.MinSize, 1), osdmap.HashRjenkins
+	if s.erasure {
+		pool.Type = osdmap.PoolErasure
+	}
 	pool.ReadTier, pool.WriteTier = -1, -1
-	pools := map[int64]*osdmap.Pool{1: &pool}
-	if s.noPool {
-		delete(pools, 1)
+	m := osdmap.New(denc.UUID{})
+	m.Epoch, m.Flags = s.epoch, osdmap.FlagSortBitwise|s.flags
+	if !s.noPool {
+		m.Pools[1] = &pool
 	}
-	addrs, up := make([]entity.AddrVec, 4), make([]bool, 4)
-	for i := range addrs {
-		addrs[i] = entity.AddrVec{{Type: entity.AddrMsgr2, Nonce: s.nonce, IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 6800)}}
-		up[i] = !slices.Contains(s.down, int32(i))
+	for i := range int32(4) {
+		addr := entity.Addr{Type: entity.AddrMsgr2, Nonce: s.nonce, IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 6800)}
+		state := osdmap.StateExists | osdmap.StateUp
+		if slices.Contains(s.down, i) {
+			state = osdmap.StateExists
+		}
+		m.State, m.Weight, m.Addrs = append(m.State, state), append(m.Weight, 0x10000), append(m.Addrs, entity.AddrVec{addr})
 	}
-	temp := map[osdmap.PG][]int32{}
+	m.PGTemp, m.OSDOnly.Blocklist = map[osdmap.PG][]int32{}, map[entity.Addr]denc.Time{}
 	for seed := range pool.PGNum {
 		pg := osdmap.PG{Pool: 1, Seed: seed}
-		temp[pg] = []int32{0, 1}
+		m.PGTemp[pg] = []int32{0, 1}
 		if a, ok := s.acting[seed]; ok {
-			temp[pg] = append([]int32{}, a...)
+			m.PGTemp[pg] = a
 		}
 	}
-	return osdmap.Build(s.epoch, osdmap.FlagSortBitwise|s.flags, pools, addrs, up, temp, s.barred)
+	for _, a := range s.barred {
+		m.OSDOnly.Blocklist[a] = denc.Time{Sec: 1}
+	}
+	return m
 }
 
 // everywhere puts all placement groups on the same OSDs.
@@ -189,6 +200,10 @@ func (c *testConn) Send(m *msgr2.Message) error {
 	return nil
 }
 
+// Wait implements osdConn.
+func (c *testConn) Wait() {}
+
+// Close implements osdConn.
 func (c *testConn) Close() error {
 	c.mu.Lock()
 	c.dead = true

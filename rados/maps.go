@@ -3,9 +3,10 @@ package rados
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/rbdm/rbdm/msgr2"
-	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -82,7 +83,10 @@ func nextMap(cur *mapView, m *wire.OSDMapMessage) (next *osdmap.Map, skipped boo
 		}
 	}
 	if p, ok := m.Incrementals[e]; ok && cur.m != nil {
-		next, err = cur.m.Apply(p)
+		inc, err := osdmap.DecodeIncremental(p)
+		if err == nil {
+			next, err = cur.m.Apply(inc)
+		}
 		return next, false, wrapEpoch(err, e)
 	}
 	if p, ok := m.Full[e]; ok {
@@ -176,16 +180,22 @@ type failure struct {
 // in the order of their submission. mu is held for writing.
 func (o *objecter) rescan(old *mapView, skipped bool) (failed []failure, gone bool) {
 	var moved []*request
+	take := func(r *request, v verdict) {
+		switch {
+		case v == poolEIO:
+			failed = append(failed, failure{r, ErrIO})
+		case r.once && r.attempts > 0:
+			failed = append(failed, failure{r, errDropped})
+		default:
+			moved = append(moved, r)
+		}
+	}
 	for osd, s := range o.sessions {
-		if !o.view.m.IsUp(int(osd)) || !o.view.m.OSDAddrs(osd).Equal(s.addrs) {
+		if addrs, up := o.view.m.OSDAddrs(osd); !up || !addrs.Equal(s.addrs) {
 			delete(o.sessions, osd)
-			for _, r := range s.shut() {
-				if r.once && r.attempts > 0 {
-					failed = append(failed, failure{r, errDropped})
-					continue
-				}
-				_ = r.tgt.aim(o.view, r.flags, false)
-				moved = append(moved, r)
+			rs, _ := s.shut()
+			for _, r := range rs {
+				take(r, r.tgt.aim(o.view, r.flags, skipped))
 			}
 		}
 	}
@@ -197,20 +207,9 @@ func (o *objecter) rescan(old *mapView, skipped bool) (failed []failure, gone bo
 		s.mu.Lock()
 		for _, r := range s.sorted() {
 			v := r.tgt.aim(o.view, r.flags, skipped)
-			if v == keep && (s == o.homeless || r.isWrite() && o.becameWritable(old, r)) {
-				v = resend
-			}
-			if v == keep {
-				continue
-			}
-			s.remove(r)
-			switch {
-			case v == poolEIO:
-				failed = append(failed, failure{r, ErrIO})
-			case r.once && r.attempts > 0:
-				failed = append(failed, failure{r, errDropped})
-			default:
-				moved = append(moved, r)
+			if v != keep || s == o.homeless || r.isWrite() && o.becameWritable(old, r) {
+				s.remove(r)
+				take(r, v)
 			}
 		}
 		s.mu.Unlock()
@@ -235,6 +234,43 @@ func (o *objecter) becameWritable(old *mapView, r *request) bool {
 	}
 	was, is := old.pool(r.tgt.locator.Pool), o.view.pool(r.tgt.locator.Pool)
 	return was != nil && is != nil && old.full(was) && !o.view.full(is)
+}
+
+// tickInterval is how often requests are looked at that wait for long
+// (objecter_tick_interval).
+const tickInterval = 5 * time.Second
+
+// watchLaggards asks for a newer map while there are requests that wait for
+// longer than two ticks: their OSD may be dead or have dropped them.
+func (o *objecter) watchLaggards() {
+	t := time.NewTicker(tickInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-o.ctx.Done():
+			return
+		}
+		if o.laggards(o.ticks.Add(1)) {
+			o.wantMap()
+		}
+	}
+}
+
+func (o *objecter) laggards(now uint32) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for _, s := range o.sessions {
+		s.mu.Lock()
+		for _, r := range s.ops {
+			if now-r.since > 2 {
+				s.mu.Unlock()
+				return true
+			}
+		}
+		s.mu.Unlock()
+	}
+	return false
 }
 
 // waitMap waits until the map has the epoch.

@@ -11,14 +11,16 @@ import (
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
-	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
 // osdConn is what the objecter needs of a connection.
 type osdConn interface {
 	Send(m *msgr2.Message) error
+	// Close ends it and does not wait for a handler that runs; Wait does.
 	Close() error
+	Wait()
 }
 
 // osdDialer connects to an OSD. What the connection receives goes to the link's
@@ -52,6 +54,7 @@ type objecter struct {
 
 	throttle *throttle
 	lastTID  atomic.Uint64
+	ticks    atomic.Uint32 // since the start, for the age of requests
 
 	mu       sync.RWMutex
 	fsid     denc.UUID // zero: not known yet
@@ -89,6 +92,7 @@ func newObjecter(log *slog.Logger, gid func() uint64, dial osdDialer, mons monit
 	}
 	o.homeless = newSession(o, noOSD, nil)
 	o.spawn(o.mapLoop)
+	o.spawn(o.watchLaggards)
 	o.spawn(func() { o.notes.run(ctx) })
 	return o
 }
@@ -117,7 +121,7 @@ func (o *objecter) start(r *request) {
 	if r.pgOp {
 		r.tgt.isPG, r.tgt.pg = true, r.pg
 	}
-	r.gid = o.gid()
+	r.gid, r.since = o.gid(), o.ticks.Load()
 	if o.throttle.take(r) {
 		o.submit(r)
 	}
@@ -184,7 +188,9 @@ func (o *objecter) sessionLocked(osd int32) *session {
 	}
 	s := o.sessions[osd]
 	if s == nil {
-		s = newSession(o, osd, o.view.m.OSDAddrs(osd))
+		// A primary is up, so it has addresses.
+		addrs, _ := o.view.m.OSDAddrs(osd)
+		s = newSession(o, osd, addrs)
 		o.sessions[osd] = s
 	}
 	return s
@@ -345,8 +351,12 @@ func (o *objecter) close() {
 	o.stop()
 	o.spawnMu.Unlock()
 	for _, s := range sessions {
-		for _, r := range s.shut() {
+		rs, conn := s.shut()
+		for _, r := range rs {
 			o.cancel(r, ErrClosed)
+		}
+		if conn != nil {
+			conn.Wait()
 		}
 	}
 	o.wg.Wait()

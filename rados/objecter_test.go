@@ -11,7 +11,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/entity"
-	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -185,11 +185,11 @@ func TestForcedAndSkippedMapsSendAgain(t *testing.T) {
 		b.one(0)
 		b.setMap(mapSpec{epoch: 2})
 		b.none(0)
-		b.setMap(mapSpec{epoch: 3, pool: osdmap.Pool{LastForceOpResend: 3}})
+		b.setMap(mapSpec{epoch: 3, pool: osdmap.Pool{LastForceResend: 3}})
 		b.one(0)
-		b.setMap(mapSpec{epoch: 4, pool: osdmap.Pool{LastForceOpResend: 3}})
+		b.setMap(mapSpec{epoch: 4, pool: osdmap.Pool{LastForceResend: 3}})
 		b.none(0)
-		b.setMap(mapSpec{epoch: 9, skipped: true, pool: osdmap.Pool{LastForceOpResend: 3}})
+		b.setMap(mapSpec{epoch: 9, skipped: true, pool: osdmap.Pool{LastForceResend: 3}})
 		b.one(0).reply(0)
 		p.wantDone(0)
 	})
@@ -503,6 +503,35 @@ func TestTheThrottleKeepsTheOrder(t *testing.T) {
 		if bytes, ops, waiting := b.o.throttle.load(); bytes != 0 || ops != 0 || waiting != 0 {
 			t.Errorf("%d bytes, %d operations, %d waiting", bytes, ops, waiting)
 		}
+	})
+}
+
+func TestSlowAnswersMakeUsLookForANewerMap(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		p := b.write("o")
+		time.Sleep(tickInterval)
+		if b.asked(2) {
+			t.Error("too early")
+		}
+		time.Sleep(3 * tickInterval)
+		if !b.asked(2) {
+			t.Error("no newer map was asked for")
+		}
+		b.one(0).reply(0)
+		p.wantDone(0)
+	})
+}
+
+func TestAnErasureCodedPoolIsAddressedByShard(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.setMap(mapSpec{epoch: 2, erasure: true, acting: everywhere(osdmap.NoOSD, 2)})
+		p := b.write("o")
+		s := b.one(2)
+		if s.PG.Shard != 1 {
+			t.Errorf("shard %d", s.PG.Shard)
+		}
+		s.reply(0)
+		p.wantDone(0)
 	})
 }
 

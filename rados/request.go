@@ -40,6 +40,7 @@ type request struct {
 	// excludes both, moves it.
 	tid      uint64
 	gid      uint64 // our id when it was started; repeats must carry the same
+	since    uint32 // tick of the start
 	tgt      target
 	attempts int32
 	retries  int32 // answers that asked for another attempt

@@ -214,8 +214,8 @@ func (s *session) takeOnce() []*request {
 }
 
 // shut ends the session: its OSD is down, has moved, or the client closes. It
-// returns the requests, which are nobody's then.
-func (s *session) shut() []*request {
+// returns the requests, which are nobody's then, and the connection, closed.
+func (s *session) shut() ([]*request, osdConn) {
 	s.mu.Lock()
 	s.shutDown = true
 	l := s.link
@@ -225,14 +225,15 @@ func (s *session) shut() []*request {
 		s.remove(r)
 	}
 	s.mu.Unlock()
-	if l != nil {
-		l.cancel()
-		if l.conn != nil {
-			_ = l.conn.Close()
-		}
-		s.o.lostLink(l)
+	if l == nil {
+		return rs, nil
 	}
-	return rs
+	l.cancel()
+	if l.conn != nil {
+		_ = l.conn.Close()
+	}
+	s.o.lostLink(l)
+	return rs, l.conn
 }
 
 // handle takes a message that came over the link. It runs on the connection's

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	osdmap "github.com/rbdm/rbdm/rados/internal/interim"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -80,14 +80,14 @@ func (v *mapView) place(p *poolView, pg wire.PG) *placement {
 			return pl
 		}
 	}
-	up, upPrimary, acting, primary := v.m.Place(pg)
+	up, upPrimary, acting, primary := v.m.PGToUpActing(pg)
+	if primary == osdmap.NoOSD {
+		primary = noOSD
+	}
 	pl := &placement{
 		up: up, acting: acting, upPrimary: upPrimary, primary: primary,
 		size: p.pool.Size, minSize: p.pool.MinSize, pgNum: p.pool.PGNum, pgPending: p.pool.PGNumPending,
-		mapFlags: v.m.Flags & intervalFlags, shard: wire.NoShard,
-	}
-	if i := slices.Index(acting, primary); i >= 0 && p.pool.IsErasure() {
-		pl.shard = int8(i)
+		mapFlags: v.m.Flags & intervalFlags, shard: v.m.PrimaryShard(pg, acting, primary),
 	}
 	if slot != nil {
 		slot.Store(pl)
@@ -160,7 +160,7 @@ func (t *target) aim(v *mapView, flags wire.ReqFlag, skipped bool) verdict {
 		return poolEIO
 	}
 	force := skipped
-	if mark := base.pool.LastForceOpResend; mark == t.epoch && t.forceResend < mark {
+	if mark := base.pool.LastForceResend; mark == t.epoch && t.forceResend < mark {
 		t.forceResend, force = mark, true
 	}
 	t.locator, t.oid = t.base, t.baseOID
@@ -174,14 +174,8 @@ func (t *target) aim(v *mapView, flags wire.ReqFlag, skipped bool) verdict {
 	}
 	oldPG, oldPlace := t.pg, t.place
 	if !t.isPG {
-		if first {
-			key := t.locator.Key
-			if key == "" {
-				key = t.oid
-			}
-			t.hash = osdmap.HashName(p.pool.ObjectHash, t.locator.Namespace, key)
-		}
-		t.pg = wire.PG{Pool: t.locator.Pool, Seed: osdmap.StableMod(t.hash, p.pool.PGNum)}
+		// It cannot fail: the pool is there.
+		t.pg, t.hash, _ = v.m.ObjectToPG(t.locator.Pool, t.locator.Namespace, t.locator.Key, t.oid)
 	} else {
 		t.hash = t.pg.Seed
 	}
