@@ -116,7 +116,7 @@ func (c *Client) denied(errno int32) error { return deniedError(c.name, errno) }
 
 func deniedError(name entity.AuthName, errno int32) error {
 	if errno == errnoAccess {
-		return fmt.Errorf("%w: the monitor does not let %s in: there is no such user, or its key is another one or of a type that is not allowed (monitors do not tell which)", ErrDenied, name)
+		return fmt.Errorf("%w: the monitor does not let %s in: there is no such user, its key is another one or of a type that is not allowed, or it has no caps for the monitors (they do not tell which)", ErrDenied, name)
 	}
 	return fmt.Errorf("%w: the monitor does not let %s in: errno %d", ErrDenied, name, errno)
 }

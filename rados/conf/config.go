@@ -41,6 +41,8 @@ type Config struct {
 	home    string
 	path    string
 	file    File
+	// noMonConfig says not to use the central configuration.
+	noMonConfig bool
 
 	mu       sync.RWMutex
 	layers   [levels]map[string]string // guarded by mu
@@ -71,6 +73,10 @@ func (c *Config) Name() entity.AuthName { return c.name }
 
 // Path returns the configuration file that was read, or "".
 func (c *Config) Path() string { return c.path }
+
+// NoMonConfig reports whether --no-mon-config was given: the monitors' central
+// configuration is not wanted.
+func (c *Config) NoMonConfig() bool { return c.noMonConfig }
 
 // Hostname returns the short name of this machine.
 func (c *Config) Hostname() string { return c.host }
@@ -109,7 +115,9 @@ func (c *Config) Set(l Level, name, value string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		c.warnings = append(c.warnings, fmt.Sprintf("%v (ignored, from %s)", err, l))
+		if w := fmt.Sprintf("%v (ignored, from %s)", err, l); !slices.Contains(c.warnings, w) {
+			c.warnings = append(c.warnings, w)
+		}
 		return err
 	}
 	c.layers[l][name] = value

@@ -40,15 +40,21 @@ func (i *Invocation) Load() (*Config, error) {
 	if err := c.readFirst(splitPaths(c.Expand(search)), i.Explicit); err != nil {
 		return nil, err
 	}
+	return c, i.apply(c)
+}
+
+// apply sets what does not come from a file.
+func (i *Invocation) apply(c *Config) error {
+	c.noMonConfig = i.NoMonConfig
 	for _, s := range i.Env {
 		_ = c.Set(LevelEnv, s.Name, s.Value) // noted as a warning
 	}
 	for _, s := range i.Settings {
 		if err := c.Set(LevelCommandLine, s.Name, s.Value); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // splitPaths splits a list of files as Ceph does, at commas, semicolons and
@@ -103,10 +109,5 @@ func (i *Invocation) FromText(name, text string) (*Config, error) {
 	}
 	c := New(i.Cluster, i.Name)
 	c.useFile("", f)
-	for _, s := range i.Settings {
-		if err := c.Set(LevelCommandLine, s.Name, s.Value); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return c, i.apply(c)
 }

@@ -17,13 +17,6 @@ import (
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
-var (
-	// ErrClosed says that the Client was closed.
-	ErrClosed = errors.New("monitor client is closed")
-	// ErrUnreachable says that no monitor answered in time.
-	ErrUnreachable = errors.New("no monitor can be reached")
-)
-
 // Config is what a Client is made of. Conf is required.
 type Config struct {
 	Conf *conf.Config
@@ -92,6 +85,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.NoMonConfig = cfg.NoMonConfig || cfg.Conf.NoMonConfig()
 	if cfg.Services == 0 {
 		cfg.Services = cephx.Services
 	}
@@ -124,8 +118,11 @@ func (c *Client) Register(typ uint16, f func(*msgr2.Message)) { c.handlers[typ] 
 // Start finds a monitor and waits for its map and the central configuration.
 // ctx, and the option client_mount_timeout when ctx has no deadline, bound the
 // wait only. A refusal by the monitor, or a configuration that names none, ends
-// it at once. After an error the Client is closed.
-func (c *Client) Start(ctx context.Context) error {
+// it at once. After an error the Client is closed. errors.Is finds in the error
+// the number with which Ceph's commands exit then.
+func (c *Client) Start(ctx context.Context) error { return numbered(c.start(ctx)) }
+
+func (c *Client) start(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		if d := c.cfg.Conf.Duration("client_mount_timeout"); d > 0 {
 			var cancel context.CancelFunc

@@ -164,17 +164,18 @@ func TestStartFailsAtOnceWhenItCannotWork(t *testing.T) {
 	for what, tc := range map[string]struct {
 		settings []conf.Setting
 		want     error
+		no       errno.Errno
 	}{
-		"wrong key":    {[]conf.Setting{{Name: "key", Value: cephx.NewKey(cephx.KeyAES).Base64()}}, cephx.ErrDenied},
-		"rubbish key":  {[]conf.Setting{{Name: "key", Value: "rubbish"}}, cephx.ErrBadKey},
-		"no keyring":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}}, conf.ErrNoKeyring},
-		"only cephx":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}, {Name: "auth_client_required", Value: "cephx"}}, conf.ErrNoKeyring},
-		"only none":    {[]conf.Setting{{Name: "auth_client_required", Value: "none"}}, cephx.ErrDenied},
-		"unknown host": {[]conf.Setting{{Name: "mon_host", Value: "1.2.3.4:x"}}, nil},
+		"wrong key":    {[]conf.Setting{{Name: "key", Value: cephx.NewKey(cephx.KeyAES).Base64()}}, cephx.ErrDenied, 13},
+		"rubbish key":  {[]conf.Setting{{Name: "key", Value: "rubbish"}}, cephx.ErrBadKey, 22},
+		"no keyring":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}}, conf.ErrNoKeyring, 13},
+		"only cephx":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}, {Name: "auth_client_required", Value: "cephx"}}, conf.ErrNoKeyring, 13},
+		"only none":    {[]conf.Setting{{Name: "auth_client_required", Value: "none"}}, cephx.ErrDenied, 13},
+		"unknown host": {[]conf.Setting{{Name: "mon_host", Value: "1.2.3.4:x"}}, nil, 22},
 	} {
 		cl := c.client(func(cfg *Config) { cfg.Conf = c.config(tc.settings...) })
 		err := cl.Start(t.Context())
-		if err == nil || tc.want != nil && !errors.Is(err, tc.want) {
+		if err == nil || tc.want != nil && !errors.Is(err, tc.want) || !errors.Is(err, tc.no) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -186,7 +187,7 @@ func TestStartSaysWhyNoMonitorAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err := c.client().Start(ctx)
-	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
+	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, errno.ErrTimedOut) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "refused") {
 		t.Error(err)
 	}
 }
@@ -257,13 +258,12 @@ func TestRefusedRenewalStartsFromScratch(t *testing.T) {
 }
 
 func TestOldTicketThatIsRefusedIsDropped(t *testing.T) {
-	c := newCluster(t, 1)
+	c := newCluster(t, 3)
 	cl := c.started()
 	before := cl.GlobalID()
 	c.keys.Rotate(entity.TypeAuth)
 	c.keys.Rotate(entity.TypeAuth)
-	c.mons[0].kill()
-	c.mons[0].revive()
+	c.at(cl).kill()
 	eventually(t, cl, "there is a session with a new id", func() bool { return cl.session != nil && cl.globalID() != before })
 }
 

@@ -97,6 +97,9 @@ func shuffle(mons []conf.Mon, chance func() float64) {
 
 func weight(m conf.Mon) float64 { return float64(m.Weight) + 0.01 }
 
+// denialGrace is how long a hunt goes on after a monitor refused us.
+const denialGrace = time.Second
+
 // attempt is the outcome of one connection.
 type attempt struct {
 	s   *session
@@ -122,7 +125,9 @@ func (c *Client) huntBatch(ctx context.Context, batch []conf.Mon) (*session, err
 		case r.err != nil:
 			errs = append(errs, r.err)
 			if errors.Is(r.err, cephx.ErrDenied) {
-				cancel()
+				// A monitor that lags behind may not know a new user that
+				// another one lets in; but not for long.
+				defer time.AfterFunc(denialGrace, cancel).Stop()
 			}
 		case winner == nil:
 			winner = r.s
@@ -151,23 +156,31 @@ func (c *Client) huntTimeout() time.Duration {
 // connect makes one authenticated connection. An old ticket that is refused is
 // dropped, and the monitor asked again from scratch.
 func (c *Client) connect(ctx context.Context, m conf.Mon) (*session, error) {
-	s, err := c.connectOnce(ctx, m)
+	auth, err := c.monAuth()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.connectOnce(ctx, m, auth)
 	if err == nil || !errors.Is(err, cephx.ErrDenied) {
 		return s, err
 	}
+	h, _ := auth.(*cephx.Handshake)
 	var wants *cephx.MethodError
 	switch {
 	case errors.As(err, &wants):
 		if !c.switchMethod(wants) {
 			return nil, err
 		}
-	case c.auth.Resumable():
+	case h != nil && h.Resumes():
 		c.log.Info("monitor does not take the old ticket; authenticating from scratch", "mon", m.Addr)
 		c.auth.Reset()
 	default:
 		return nil, err
 	}
-	return c.connectOnce(ctx, m)
+	if auth, err = c.monAuth(); err != nil {
+		return nil, err
+	}
+	return c.connectOnce(ctx, m, auth)
 }
 
 // switchMethod takes up a method that the server wants, if it is one of ours.
@@ -183,11 +196,7 @@ func (c *Client) switchMethod(wants *cephx.MethodError) bool {
 	return false
 }
 
-func (c *Client) connectOnce(ctx context.Context, m conf.Mon) (*session, error) {
-	auth, err := c.monAuth()
-	if err != nil {
-		return nil, err
-	}
+func (c *Client) connectOnce(ctx context.Context, m conf.Mon, auth msgr2.ClientAuth) (*session, error) {
 	s := newSession(c, m, auth)
 	cfg := c.cfg.Msgr
 	cfg.Type = entity.TypeClient
