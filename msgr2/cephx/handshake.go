@@ -137,6 +137,14 @@ func (e *MethodError) Error() string {
 	return fmt.Sprintf("server takes authentication by %v, not %s", names, methodName(e.Method))
 }
 
+func modeNames(modes []uint32) []string {
+	names := make([]string, len(modes))
+	for i, m := range modes {
+		names[i] = msgr2.Mode(m).String()
+	}
+	return names
+}
+
 func methodName(m uint32) string {
 	switch m {
 	case MethodNone:
@@ -153,8 +161,11 @@ func methodName(m uint32) string {
 func badMethod(name entity.AuthName, method uint32, result int32, methods, modes []uint32) error {
 	for _, m := range methods {
 		if m == method {
-			if result == -errnoAccess || result == 0 {
+			switch result {
+			case -errnoAccess, 0:
 				return deniedError(name, errnoAccess)
+			case -errnoNotSupported:
+				return fmt.Errorf("%w: no connection mode in common with the server, which has %v here (secure mode needs keys)", ErrDenied, modeNames(modes))
 			}
 			return fmt.Errorf("%w (connection modes allowed: %v)", deniedError(name, -result), modes)
 		}
