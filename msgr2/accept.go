@@ -124,7 +124,7 @@ func (h *handshake) chooseCompression() error {
 	if err := h.send(tagCompressionDone, done); err != nil || !done.use {
 		return err
 	}
-	return h.compress(done.algorithm)
+	return h.compress(done.algorithm, false)
 }
 
 // awaitIdent reads who the client is and answers.

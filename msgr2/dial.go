@@ -155,7 +155,7 @@ func (h *handshake) requestCompression() error {
 	if !done.use {
 		return nil
 	}
-	return h.compress(done.algorithm)
+	return h.compress(done.algorithm, true)
 }
 
 // identify introduces us and learns who the peer is.

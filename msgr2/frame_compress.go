@@ -3,6 +3,7 @@ package msgr2
 import (
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
 // compressCodec compresses frames on their way into another codec. Every
@@ -14,9 +15,15 @@ type compressCodec struct {
 	tx, rx  compressor
 	minSize int
 	scratch []byte
+	// proven says that the peer can do what it agreed to. A client waits for the
+	// first compressed frame from the server: daemons of 20.2 agree to what
+	// their configuration names, without the plug-in for it, too, and abort when
+	// a compressed frame comes.
+	proven atomic.Bool
 }
 
-func newCompressCodec(inner codec, a Algorithm, minSize int) (*compressCodec, error) {
+// newCompressCodec compresses at once if proven.
+func newCompressCodec(inner codec, a Algorithm, minSize int, proven bool) (*compressCodec, error) {
 	tx, err := newCompressor(a)
 	if err != nil {
 		return nil, err
@@ -25,7 +32,9 @@ func newCompressCodec(inner codec, a Algorithm, minSize int) (*compressCodec, er
 	if err != nil {
 		return nil, err
 	}
-	return &compressCodec{codec: inner, tx: tx, rx: rx, minSize: minSize}, nil
+	c := &compressCodec{codec: inner, tx: tx, rx: rx, minSize: minSize}
+	c.proven.Store(proven)
+	return c, nil
 }
 
 func (c *compressCodec) appendTo(out *outBuffers, f *outFrame) error {
@@ -33,7 +42,7 @@ func (c *compressCodec) appendTo(out *outBuffers, f *outFrame) error {
 	for i := range maxSegments {
 		total += f.size(i)
 	}
-	if total >= c.minSize {
+	if total >= c.minSize && c.proven.Load() {
 		if packed, ok := c.pack(f); ok {
 			return c.codec.appendTo(out, packed)
 		}
@@ -78,6 +87,7 @@ func (c *compressCodec) read(in io.Reader, f *inFrame, early bool) error {
 		f.release()
 		return err
 	}
+	c.proven.Store(true)
 	return nil
 }
 

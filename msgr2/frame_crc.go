@@ -89,11 +89,12 @@ func (c crcCodec) readBody(in io.Reader, f *inFrame) error {
 		data := newBuffer(n)
 		f.bufs[1] = data
 		f.seg[dataSegment] = data.b[:n:n]
-		if _, err := io.ReadFull(in, data.b); err != nil {
-			return noEOF(err)
+		var err error
+		if f.crc[dataSegment], err = readChecked(in, data.b); err != nil {
+			return err
 		}
 	}
-	for i := range f.n {
+	for i := range min(f.n, dataSegment) {
 		f.crc[i] = denc.CRC32C(^uint32(0), f.seg[i])
 	}
 	if trailer > 0 {
@@ -105,6 +106,22 @@ func (c crcCodec) readBody(in io.Reader, f *inFrame) error {
 		return nil
 	}
 	return c.readEpilogue(in, f, buf.b[small:])
+}
+
+// readChecked fills b and returns its CRC, computed piece by piece while a piece
+// is still in the processor's cache.
+func readChecked(in io.Reader, b []byte) (uint32, error) {
+	const piece = 128 << 10
+	crc := ^uint32(0)
+	for len(b) > 0 {
+		p := b[:min(piece, len(b))]
+		if _, err := io.ReadFull(in, p); err != nil {
+			return 0, noEOF(err)
+		}
+		crc = denc.CRC32C(crc, p)
+		b = b[len(p):]
+	}
+	return crc, nil
 }
 
 func (c crcCodec) readEpilogue(in io.Reader, f *inFrame, room []byte) error {

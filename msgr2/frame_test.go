@@ -20,7 +20,7 @@ func (v variant) codecs(t testing.TB) (tx, rx codec) {
 		if v.comp == 0 {
 			return plainCodec{c}
 		}
-		cc, err := newCompressCodec(c, v.comp, 1)
+		cc, err := newCompressCodec(c, v.comp, 1, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,4 +324,24 @@ func ExampleNewData() {
 	d := NewData([]byte("two "), []byte("parts"))
 	fmt.Println(d.Len(), string(d.Slice(2, 5).Bytes()))
 	// Output: 9 o par
+}
+
+// A client does not trust a server's word that it can compress.
+func TestAClientCompressesOnceTheServerHas(t *testing.T) {
+	client, _ := newCompressCodec(crcCodec{}, Snappy, 1, false)
+	server, _ := newCompressCodec(crcCodec{}, Snappy, 1, true)
+	send := &outFrame{tag: tagMessage, seg: [dataSegment][]byte{make([]byte, headerSize), text(3000)}}
+	compressed := func(b []byte) bool { return b[26]&flagCompressed != 0 }
+	if compressed(encode(t, client, send)) {
+		t.Error("the client compressed at once")
+	}
+	b := encode(t, server, send)
+	var f inFrame
+	if err := client.read(bytes.NewReader(b), &f, false); err != nil || !compressed(b) {
+		t.Fatal(err)
+	}
+	f.release()
+	if !compressed(encode(t, client, send)) {
+		t.Error("the client does not compress")
+	}
 }

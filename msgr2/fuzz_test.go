@@ -17,13 +17,13 @@ func FuzzFrame(f *testing.F) {
 		}
 	}
 	for a := Snappy; a <= LZ4; a++ {
-		c, _ := newCompressCodec(crcCodec{}, a, 1)
+		c, _ := newCompressCodec(crcCodec{}, a, 1, true)
 		f.Add(encode(f, c, shapes()[12]), false, uint8(a))
 	}
 	f.Fuzz(func(t *testing.T, p []byte, rev0 bool, comp uint8) {
 		var c codec = plainCodec{crcCodec{rev0}}
 		if a := Algorithm(comp % 5); a != 0 {
-			c, _ = newCompressCodec(crcCodec{rev0}, a, 1<<30)
+			c, _ = newCompressCodec(crcCodec{rev0}, a, 1<<30, true)
 		}
 		in := bytes.NewReader(p)
 		for range 4 {

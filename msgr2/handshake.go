@@ -253,13 +253,13 @@ func sign(key, log []byte) (s authSignature) {
 	return s
 }
 
-// compress begins to compress frames.
-func (h *handshake) compress(a Algorithm) error {
+// compress begins to compress frames, a client not before the server does.
+func (h *handshake) compress(a Algorithm, client bool) error {
 	inner, ok := h.codec.(plainCodec)
 	if !ok {
 		return fmt.Errorf("%w: compression agreed on twice", ErrFrame)
 	}
-	cc, err := newCompressCodec(inner.codec, a, h.c.cfg.CompressMinSize)
+	cc, err := newCompressCodec(inner.codec, a, h.c.cfg.CompressMinSize, !client)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -410,5 +411,38 @@ func TestPayloadsTakeWhatNewerPeersAppend(t *testing.T) {
 	}
 	if err := h.decode(denc.NewReader(p.Append(nil)[:20]), &got); !errors.Is(err, ErrFrame) {
 		t.Error(err)
+	}
+}
+
+func TestTransportsOfBothFamilies(t *testing.T) {
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := entity.Addr{Type: entity.AddrMsgr2, Nonce: 7, IP: netip.MustParseAddrPort(l.Addr().String())}
+		both := entity.AddrVec{own, {Type: entity.AddrLegacy, Nonce: 7, IP: netip.AddrPortFrom(own.IP.Addr(), 1)}}
+		ch := make(chan accepted, 1)
+		go func() {
+			nc, err := l.Accept()
+			if err != nil {
+				ch <- accepted{nil, err}
+				return
+			}
+			cfg := variants[0].server(nil)
+			cfg.Addrs = both
+			s, err := Accept(t.Context(), nc, newTestAuth(), cfg)
+			ch <- accepted{s, err}
+		}()
+		c, err := Dial(t.Context(), both, entity.TypeOSD, newTestAuth(), variants[0].client(nil))
+		s := <-ch
+		if err != nil || s.err != nil {
+			t.Fatal(ip, err, s.err)
+		}
+		if !c.PeerAddrs().Equal(both) || c.LocalAddr().IP.Addr().String() != ip || s.c.LocalAddr() != own {
+			t.Errorf("%s: server %v, client %v, server's view %v", ip, c.PeerAddrs(), c.LocalAddr(), s.c.LocalAddr())
+		}
+		_, _ = c.Close(), s.c.Close()
+		_ = l.Close()
 	}
 }
