@@ -1,8 +1,8 @@
-//go:build interop && chaos
+//go:build interop && owncluster
 
-// These tests disturb the whole cluster of RBDM_CONF, which must be nobody
-// else's and have at least two OSDs and one monitor "a". RBDM_CHAOS is a
-// command that is given "kill" or "start" and a daemon, as in "kill osd.1".
+// These tests disturb the whole cluster of RBDM_OWN_CONF, which must be nobody
+// else's and have three OSDs and one monitor "a". RBDM_CHAOS is a command that
+// is given "kill" or "start" and a daemon, as in "kill osd.1".
 package rados_test
 
 import (
@@ -23,6 +23,14 @@ import (
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/osdmap"
 )
+
+func ownConf(t *testing.T) string {
+	path := os.Getenv("RBDM_OWN_CONF")
+	if path == "" {
+		t.Fatal("set RBDM_OWN_CONF to the ceph.conf of a cluster that may be disturbed")
+	}
+	return path
+}
 
 func chaos(t *testing.T, action, daemon string) {
 	t.Helper()
@@ -87,7 +95,7 @@ func safePool(ctx context.Context, t *testing.T, c *rados.Client) *rados.IoCtx {
 }
 
 func TestChaosKillingDaemonsLosesAndDuplicatesNothing(t *testing.T) {
-	c := connect(t, confs(t)[0])
+	c := connect(t, ownConf(t))
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	io := safePool(ctx, t, c)
@@ -189,7 +197,7 @@ func held(ctx context.Context, t *testing.T, io *rados.IoCtx, text string) func(
 }
 
 func TestChaosAPausedClusterHoldsRequests(t *testing.T) {
-	c := connect(t, confs(t)[0])
+	c := connect(t, ownConf(t))
 	ctx := testContext(t)
 	io := newPool(t, c)
 	command(ctx, t, c, map[string]any{"prefix": "osd set", "key": "pause"})
@@ -200,7 +208,7 @@ func TestChaosAPausedClusterHoldsRequests(t *testing.T) {
 }
 
 func TestChaosAFullPoolHoldsWritesButNotRemovals(t *testing.T) {
-	c := connect(t, confs(t)[0])
+	c := connect(t, ownConf(t))
 	ctx := testContext(t)
 	io := newPool(t, c)
 	name, err := c.PoolName(ctx, io.Pool())
@@ -231,7 +239,7 @@ func TestChaosAFullPoolHoldsWritesButNotRemovals(t *testing.T) {
 }
 
 func TestChaosErasureCodedPool(t *testing.T) {
-	c := connect(t, confs(t)[0])
+	c := connect(t, ownConf(t))
 	ctx := testContext(t)
 	name := fmt.Sprintf("objecter-ec-%d", os.Getpid())
 	command(ctx, t, c, map[string]any{"prefix": "osd erasure-code-profile set", "name": name,
