@@ -64,6 +64,9 @@ func (o *objecter) takeMaps(m *wire.OSDMapMessage) {
 			break // a gap
 		}
 		o.install(newMapView(next), skipped)
+		if o.current() == cur {
+			return // closed
+		}
 	}
 	if o.current().epoch() < last || o.waiting() {
 		o.wantMap()
@@ -75,6 +78,7 @@ func (o *objecter) takeMaps(m *wire.OSDMapMessage) {
 // from cur.
 func nextMap(cur *mapView, m *wire.OSDMapMessage) (next *osdmap.Map, skipped bool, err error) {
 	e := cur.epoch() + 1
+	_, last := m.Range()
 	if cur.m == nil {
 		// The first one: the newest whole map.
 		for f := range m.Full {
@@ -92,23 +96,15 @@ func nextMap(cur *mapView, m *wire.OSDMapMessage) (next *osdmap.Map, skipped boo
 		next, err = osdmap.Decode(p)
 		return next, false, wrapEpoch(err, e)
 	}
-	if f := lowestFull(m, e); cur.m != nil && f != 0 {
-		next, err = osdmap.Decode(m.Full[f])
-		return next, true, wrapEpoch(err, f)
-	}
-	return nil, false, nil
-}
-
-// lowestFull returns the lowest epoch from e on that is there as a whole, 0 for
-// none.
-func lowestFull(m *wire.OSDMapMessage, e uint32) uint32 {
-	lowest := uint32(0)
-	for f := range m.Full {
-		if f >= e && (lowest == 0 || f < lowest) {
-			lowest = f
+	if cur.m != nil && e < m.Oldest {
+		for f := m.Oldest; f <= last; f++ {
+			if p, ok := m.Full[f]; ok {
+				next, err = osdmap.Decode(p)
+				return next, true, wrapEpoch(err, f)
+			}
 		}
 	}
-	return lowest
+	return nil, false, nil
 }
 
 func wrapEpoch(err error, e uint32) error {

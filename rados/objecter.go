@@ -156,8 +156,8 @@ func (o *objecter) submit(r *request) {
 			r.tid = o.lastTID.Add(1)
 			s.add(r)
 			s.send(r)
-			waits := s == o.homeless || r.tgt.paused
 			s.mu.Unlock()
+			waits := s == o.homeless || r.tgt.paused
 			o.mu.RUnlock()
 			if v == poolGone {
 				o.checkPools()

@@ -35,6 +35,7 @@ type program struct {
 func programs() []program {
 	return []program{
 		{"rbd", "the commands of Ceph's rbd", rbdcmd.Main},
+		{"fakeceph", "a Ceph cluster in memory, for tests and trials", fakecephMain},
 	}
 }
 

@@ -1,0 +1,274 @@
+package fakecluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// cmdArgs are the arguments of a command.
+type cmdArgs map[string]any
+
+func (a cmdArgs) has(k string) bool { _, ok := a[k]; return ok }
+
+// str returns a string argument, numbers in decimal.
+func (a cmdArgs) str(k string) string {
+	switch v := a[k].(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return ""
+}
+
+func (a cmdArgs) flag(k string) bool {
+	switch v := a[k].(type) {
+	case bool:
+		return v
+	case string:
+		return v == "true" || strings.HasPrefix(v, "--yes")
+	}
+	return false
+}
+
+func (a cmdArgs) number(k string, otherwise float64) float64 {
+	switch v := a[k].(type) {
+	case float64:
+		return v
+	case string:
+		if f, err := strconv.ParseFloat(v, 64); err == nil {
+			return f
+		}
+	}
+	return otherwise
+}
+
+// list returns an argument that may come several times.
+func (a cmdArgs) list(k string) []string {
+	switch v := a[k].(type) {
+	case []any:
+		var out []string
+		for _, e := range v {
+			switch e := e.(type) {
+			case string:
+				out = append(out, e)
+			case float64:
+				out = append(out, strconv.FormatFloat(e, 'f', -1, 64))
+			}
+		}
+		return out
+	case string:
+		return []string{v}
+	case float64:
+		return []string{a.str(k)}
+	}
+	return nil
+}
+
+// call is a command in execution. The cluster's mutex is held.
+type call struct {
+	c      *Cluster
+	user   entity.AuthName
+	args   cmdArgs
+	in     []byte
+	format string
+
+	out    []byte
+	status string
+}
+
+func (k *call) plain() bool { return k.format == "" || k.format == "plain" }
+
+// say sets the status and returns the result.
+func (k *call) say(e errno.Errno, format string, args ...any) errno.Errno {
+	k.status = fmt.Sprintf(format, args...)
+	return e
+}
+
+// json sets the output. Without a format it is pretty, as most of Ceph's
+// commands do that have no plain output.
+func (k *call) json(v any) errno.Errno {
+	f := k.format
+	if k.plain() {
+		f = "json-pretty"
+	}
+	k.out = encodeJSON(f, v)
+	return 0
+}
+
+func (k *call) print(format string, args ...any) errno.Errno {
+	k.out = append(k.out, fmt.Sprintf(format, args...)...)
+	return 0
+}
+
+// command is an entry of the table that get_command_descriptions shows.
+type command struct {
+	// sig is the words of the command, then its arguments in the form
+	// name:Type, with options behind commas: "n" for several, "?" for optional,
+	// "a|b" for choices.
+	sig    string
+	module string
+	perm   string
+	mgr    bool
+	run    func(*call) errno.Errno
+}
+
+// prefix returns the words of the command.
+func (d *command) prefix() string {
+	var words []string
+	for _, w := range strings.Fields(d.sig) {
+		if strings.Contains(w, ":") {
+			break
+		}
+		words = append(words, w)
+	}
+	return strings.Join(words, " ")
+}
+
+func (d *command) access() access {
+	a, _ := parseAccess(d.perm)
+	return a
+}
+
+// flagMgr is the flag of commands that clients send to the manager.
+const flagMgr = 8
+
+// describe returns the entry of get_command_descriptions.
+func (d *command) describe() object {
+	var sig []any
+	for _, w := range strings.Fields(d.sig) {
+		name, rest, isArg := strings.Cut(w, ":")
+		if !isArg {
+			sig = append(sig, w)
+			continue
+		}
+		parts := strings.Split(rest, ",")
+		arg := object{{"name", name}, {"type", parts[0]}}
+		for _, p := range parts[1:] {
+			switch {
+			case p == "?":
+				arg = append(arg, field{"req", false})
+			case p == "n":
+				arg = append(arg, field{"n", "N"})
+			case p == "named":
+				arg = append(arg, field{"positional", false})
+			default:
+				arg = append(arg, field{"strings", p})
+			}
+		}
+		sig = append(sig, arg)
+	}
+	flags := 0
+	if d.mgr {
+		flags = flagMgr
+	}
+	return object{{"sig", sig}, {"help", d.prefix()}, {"module", d.module}, {"perm", d.perm}, {"flags", flags}}
+}
+
+// parseCommand reads the JSON object that a command is.
+func parseCommand(cmd []string) (cmdArgs, error) {
+	var a cmdArgs
+	if err := json.Unmarshal([]byte(strings.Join(cmd, "")), &a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func commandPrefix(cmd []string) string {
+	a, err := parseCommand(cmd)
+	if err != nil {
+		return ""
+	}
+	return a.str("prefix")
+}
+
+// descriptions answers get_command_descriptions.
+func descriptions(table []command) []byte {
+	var o object
+	for i := range table {
+		o = append(o, field{fmt.Sprintf("cmd%03d", i), table[i].describe()})
+	}
+	return encodeJSON("json", o)
+}
+
+// command runs a command that a client sent to a monitor.
+func (s *monSession) command(f *wire.MonCommand, m *msgr2.Message, v verdict) {
+	c := s.mon.c
+	ack := &wire.MonCommandAck{Cmd: f.Cmd}
+	var out []byte
+	switch {
+	case v.errno != 0:
+		ack.Result = v.errno.Result()
+	case f.FSID != c.fsid:
+		ack.Result, ack.Status = errno.ErrPermission.Result(), "wrong fsid"
+	default:
+		var e errno.Errno
+		e, ack.Status, out = c.runMon(s, f.Cmd, m.Data.Bytes())
+		ack.Result = e.Result()
+	}
+	s.sendData(ack, m.TID, out)
+	if v.duplicate {
+		s.sendData(ack, m.TID, out)
+	}
+}
+
+// runMon runs a monitor command on behalf of a session.
+func (c *Cluster) runMon(s *monSession, cmd []string, in []byte) (errno.Errno, string, []byte) {
+	args, err := parseCommand(cmd)
+	if err != nil || len(cmd) == 0 {
+		return errno.ErrInvalid, "command not understood", nil
+	}
+	prefix := args.str("prefix")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if prefix == "get_command_descriptions" {
+		return 0, "", descriptions(append(monCommands(), mgrCommands()...))
+	}
+	for _, d := range append(monCommands(), mgrCommands()...) {
+		if d.prefix() != prefix {
+			continue
+		}
+		if !s.caps.permits(d.module, d.access(), prefix, args) {
+			return errno.ErrAccess, "access denied", nil
+		}
+		k := &call{c: c, user: s.user, args: args, in: in, format: args.str("format")}
+		e := d.run(k)
+		return e, k.status, k.out
+	}
+	return errno.ErrInvalid, "command not known", nil
+}
+
+// tell answers a command that a client "told" to a daemon.
+func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
+	var f wire.Command
+	if wire.Decode(&f, m.Front) != nil {
+		_ = conn.Close()
+		return
+	}
+	r := &wire.CommandReply{}
+	var out []byte
+	switch prefix := commandPrefix(f.Cmd); prefix {
+	case "get_command_descriptions":
+		out = descriptions(tellCommands())
+	case "version":
+		out = encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
+	default:
+		r.Result, r.Status = errno.ErrInvalid.Result(), "unrecognized command! ["+strings.Join(f.Cmd, " ")+"]"
+	}
+	reply := frontMessage(r, m.TID)
+	reply.Data = msgr2.NewData(out)
+	c.faults.send(daemon, conn, entity.AuthName{}, reply)
+}
+
+func tellCommands() []command {
+	return []command{{sig: "version", module: "mon", perm: "r"}}
+}

@@ -1,0 +1,303 @@
+package fakecluster
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/cephx"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// mon is one monitor. All of them share the cluster's state: there is no
+// election and no lag.
+type mon struct {
+	daemon
+	rank int
+	id   string // "a"
+}
+
+func (m *mon) accept(*daemon) (msgr2.ServerAuth, session) {
+	auth := m.c.keys.MonAuth()
+	return auth, &monSession{mon: m, auth: auth, subs: map[string]wire.Subscription{}}
+}
+
+// monSession is a client's connection to a monitor. subs is guarded by the
+// cluster's mutex, the rest is set before the first message.
+type monSession struct {
+	mon  *mon
+	auth *cephx.MonAuth
+	conn *msgr2.Conn
+	user entity.AuthName
+	caps *monCaps
+
+	subs map[string]wire.Subscription
+}
+
+func (s *monSession) attach(c *msgr2.Conn) {
+	s.conn = c
+	s.user, _ = s.auth.Entity()
+	s.caps = parseMonCaps(s.auth.Caps(entity.TypeMon))
+	cl := s.mon.c
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.sessions[s] = struct{}{}
+}
+
+// HandleReset implements msgr2.Handler.
+func (s *monSession) HandleReset(*msgr2.Conn, error) {
+	c := s.mon.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.sessions, s)
+}
+
+func (s *monSession) send(f wire.Front, tid uint64) { s.sendData(f, tid, nil) }
+
+func (s *monSession) sendData(f wire.Front, tid uint64, data []byte) {
+	m := frontMessage(f, tid)
+	m.Data = msgr2.NewData(data)
+	s.mon.c.faults.send(s.mon.name, s.conn, s.user, m)
+}
+
+// HandleMessage implements msgr2.Handler.
+func (s *monSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
+	v := verdict{}
+	if fs := &s.mon.c.faults; fs.active() {
+		e := fs.event(s.mon.name, c, s.user, m)
+		if m.Type == wire.TypeMonCommand {
+			var cmd wire.MonCommand
+			if wire.Decode(&cmd, m.Front) == nil {
+				e.Command = commandPrefix(cmd.Cmd)
+			}
+		}
+		v = fs.judge(e)
+	}
+	switch {
+	case v.disconnect:
+		_ = c.Close()
+	case v.drop:
+	case v.delay > 0:
+		s.mon.c.after(v.delay, func() { s.handle(m, v) })
+	default:
+		s.handle(m, v)
+	}
+}
+
+func (s *monSession) handle(m *msgr2.Message, v verdict) {
+	c := s.mon.c
+	read := func(f wire.Front) bool {
+		if err := wire.Decode(f, m.Front); err != nil {
+			c.log.Warn("bad message", "mon", s.mon.name, "type", m.Type, "err", err)
+			_ = s.conn.Close()
+			return false
+		}
+		return true
+	}
+	switch m.Type {
+	case wire.TypeMonGetMap:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		s.send(&wire.MonMapMessage{Map: c.monmap.Append(nil)}, m.TID)
+	case wire.TypeMonSubscribe:
+		var f wire.MonSubscribe
+		if read(&f) {
+			s.subscribe(f.What)
+		}
+	case wire.TypeMonGetVersion:
+		var f wire.MonGetVersion
+		if read(&f) {
+			s.version(&f, m.TID)
+		}
+	case wire.TypeAuth:
+		var f wire.Auth
+		if read(&f) {
+			s.renew(&f, m.TID)
+		}
+	case wire.TypeMonCommand:
+		var f wire.MonCommand
+		if read(&f) {
+			s.command(&f, m, v)
+		}
+	case wire.TypePoolOp:
+		var f wire.PoolOp
+		if read(&f) {
+			s.poolOp(&f, m.TID, v)
+		}
+	case wire.TypeStatfs:
+		var f wire.Statfs
+		if read(&f) {
+			s.send(c.statfs(&f), m.TID)
+		}
+	case typeGetPoolStats:
+		s.poolStats(m)
+	case wire.TypeLog:
+		var f wire.Log
+		if read(&f) {
+			s.logged(&f)
+		}
+	case wire.TypeGetConfig:
+		var f wire.GetConfig
+		if read(&f) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			s.send(&wire.Config{Options: c.config.effective(f.Name)}, m.TID)
+		}
+	case wire.TypeCommand:
+		c.tell(s.mon.name, s.conn, m)
+	}
+}
+
+func (s *monSession) renew(f *wire.Auth, tid uint64) {
+	reply, errno, err := s.auth.Renew(f.Payload)
+	if err != nil {
+		_ = s.conn.Close()
+		return
+	}
+	s.send(&wire.AuthReply{Protocol: f.Protocol, Result: -errno, GlobalID: s.conn.GlobalID(), Payload: reply}, tid)
+}
+
+func (s *monSession) version(f *wire.MonGetVersion, tid uint64) {
+	c := s.mon.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := wire.MonGetVersionReply{Handle: f.Handle}
+	switch f.What {
+	case "osdmap":
+		r.Version, r.Oldest = uint64(c.osdmap.Epoch), uint64(c.history.oldest())
+	case "monmap":
+		r.Version, r.Oldest = uint64(c.monmap.Epoch), 1
+	case "mgrmap":
+		r.Version, r.Oldest = uint64(c.mgrmap.Epoch), 1
+	case "mdsmap", "fsmap":
+		r.Version, r.Oldest = 1, 1
+	}
+	s.send(&r, tid)
+}
+
+// subscribe notes what the client wants to follow, and sends what it lacks.
+func (s *monSession) subscribe(what map[string]wire.Subscription) {
+	c := s.mon.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(what)) {
+		s.subs[name] = what[name]
+		s.push(name)
+	}
+	const statefulSubs = 1 << 57
+	if s.conn.Features()&statefulSubs == 0 {
+		s.send(&wire.MonSubscribeAck{Interval: 300, FSID: c.fsid}, 0)
+	}
+}
+
+// push sends what a subscription waits for, if there is something. The
+// cluster's mutex is held.
+func (s *monSession) push(name string) {
+	c := s.mon.c
+	sub, ok := s.subs[name]
+	if !ok {
+		return
+	}
+	sent := func(next uint64) {
+		if sub.Flags&wire.SubscribeOnce != 0 {
+			delete(s.subs, name)
+			return
+		}
+		sub.Start = next
+		s.subs[name] = sub
+	}
+	switch {
+	case name == "monmap":
+		if sub.Start <= uint64(c.monmap.Epoch) {
+			s.send(&wire.MonMapMessage{Map: c.monmap.Append(nil)}, 0)
+			sent(uint64(c.monmap.Epoch) + 1)
+		}
+	case name == "mgrmap":
+		if sub.Start <= uint64(c.mgrmap.Epoch) {
+			s.send(&wire.MgrMapMessage{Map: c.mgrmap}, 0)
+			sent(uint64(c.mgrmap.Epoch) + 1)
+		}
+	case name == "config":
+		if sub.Start <= c.config.version {
+			s.send(&wire.Config{Options: c.config.effective(s.user)}, 0)
+			sent(c.config.version + 1)
+		}
+	case name == "osdmap":
+		if sub.Start <= uint64(c.osdmap.Epoch) {
+			s.sendMaps(uint32(sub.Start))
+			sent(uint64(c.osdmap.Epoch) + 1)
+		}
+	case strings.HasPrefix(name, "kv:"):
+		if sub.Start <= c.configKeys.version {
+			s.send(c.configKeys.data(strings.TrimPrefix(name, "kv:")), 0)
+			sent(c.configKeys.version + 1)
+		}
+	}
+}
+
+func (s *monSession) sendMaps(from uint32) {
+	h := &s.mon.c.history
+	if from == 0 {
+		s.send(h.newest(s.conn.Features()), 0)
+		return
+	}
+	for _, m := range h.since(from, s.conn.Features()) {
+		s.send(m, 0)
+	}
+}
+
+// pushAll tells everybody who follows name. The cluster's mutex is held.
+func (c *Cluster) pushAll(name string) {
+	for s := range c.sessions {
+		s.push(name)
+	}
+}
+
+func (s *monSession) logged(f *wire.Log) {
+	c := s.mon.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := map[string]uint64{}
+	for _, e := range f.Entries {
+		last[e.Channel] = max(last[e.Channel], e.Seq)
+		c.clusterLog = append(c.clusterLog, e)
+	}
+	for _, ch := range slices.Sorted(maps.Keys(last)) {
+		s.send(&wire.LogAck{FSID: c.fsid, Last: last[ch], Channel: ch}, 0)
+	}
+}
+
+// Types of the messages that ask for the fill of pools by name.
+const (
+	typeGetPoolStats      uint16 = 58
+	typeGetPoolStatsReply uint16 = 59
+)
+
+// poolStats answers MGetPoolStats.
+func (s *monSession) poolStats(m *msgr2.Message) {
+	r := denc.NewReader(m.Front)
+	var p wire.Paxos
+	p.Decode(r)
+	r.UUID()
+	names := denc.Slice(r, 4, (*denc.Reader).String)
+	if r.Err() != nil {
+		return
+	}
+	c := s.mon.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := wire.Paxos{Version: 1}.Append(nil)
+	b = denc.AppendUUID(b, c.fsid)
+	stats := map[string]int64{}
+	for _, n := range names {
+		if id, ok := c.osdmap.PoolByName(n); ok {
+			stats[n] = id
+		}
+	}
+	b = denc.AppendMap(b, stats, denc.AppendString, func(b []byte, id int64) []byte { return c.appendPoolStat(b, id) })
+	b = denc.AppendBool(b, false) // not per pool in BlueStore's sense
+	_ = s.conn.Send(&msgr2.Message{Type: typeGetPoolStatsReply, Version: 2, Compat: 1, TID: m.TID, Front: b})
+}

@@ -1,0 +1,291 @@
+package fakecluster
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/rbdm/rbdm/fakecluster/pg"
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/cephx"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// osd is one OSD. It owns nothing but its address: objects belong to the
+// placement groups.
+type osd struct {
+	daemon
+	id int32
+}
+
+func (o *osd) accept(*daemon) (msgr2.ServerAuth, session) {
+	auth := o.c.keys.ServiceAuth(entity.TypeOSD)
+	return auth, &osdSession{osd: o, auth: auth}
+}
+
+// osdSession is a client's connection to an OSD. Fields without a comment are
+// used on the reading goroutine only.
+type osdSession struct {
+	osd  *osd
+	auth *cephx.ServiceAuth
+	conn *msgr2.Conn
+	addr entity.Addr
+	user entity.AuthName
+	caps *osdCaps
+	sent atomic.Uint32 // newest map that the client was sent
+
+	mu   sync.Mutex
+	held map[pg.Name][]*heldOp // requests that wait behind a delayed one; guarded by mu
+	gone bool                  // guarded by mu
+}
+
+type heldOp struct {
+	m     *msgr2.Message
+	o     *wire.OSDOp
+	tries int
+}
+
+func (s *osdSession) attach(c *msgr2.Conn) {
+	s.conn = c
+	s.addr = clientAddr(c)
+	s.user, _ = s.auth.Entity()
+	s.caps = parseOSDCaps(s.auth.Caps())
+}
+
+// Send implements pg.Peer.
+func (s *osdSession) Send(w *wire.WatchNotify, data msgr2.Data) {
+	m := frontMessage(w, 0)
+	m.Data = data
+	s.osd.c.faults.send(s.osd.name, s.conn, s.user, m)
+}
+
+// HandleReset implements msgr2.Handler.
+func (s *osdSession) HandleReset(*msgr2.Conn, error) {
+	s.mu.Lock()
+	s.gone = true
+	s.held = nil
+	s.mu.Unlock()
+	for _, p := range s.osd.c.view.Load().pools {
+		for _, g := range p.groups {
+			g.Disconnect(s)
+		}
+	}
+}
+
+// HandleMessage implements msgr2.Handler.
+func (s *osdSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
+	switch m.Type {
+	case wire.TypeOSDOp:
+		o := &wire.OSDOp{Version: m.Version}
+		r := denc.NewReader(m.Front)
+		o.Decode(r)
+		if err := r.Err(); err != nil {
+			s.osd.c.log.Warn("bad request", "osd", s.osd.name, "err", err)
+			_ = c.Close()
+			return
+		}
+		if err := o.SplitPayload(m.Data); err != nil {
+			s.osd.c.log.Warn("bad payload", "osd", s.osd.name, "err", err)
+			_ = c.Close()
+			return
+		}
+		if o.ReqID.TID == 0 && o.ReqID.Name == (entity.Name{}) {
+			o.ReqID = wire.ReqID{Name: c.PeerName(), TID: m.TID}
+		}
+		s.dispatch(&heldOp{m: m, o: o})
+	case wire.TypeCommand:
+		s.osd.c.tell(s.osd.name, c, m)
+	}
+}
+
+// dispatch runs a request, or holds it back when a fault delays it or an
+// earlier one on the same object.
+func (s *osdSession) dispatch(h *heldOp) {
+	name := pg.Name{Namespace: h.o.Locator.Namespace, Object: h.o.Object, Key: h.o.Locator.Key}
+	s.mu.Lock()
+	if q, busy := s.held[name]; busy {
+		s.held[name] = append(q, h)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	v := s.osd.c.faults.request(s.osd.name, s.conn, s.user, h.m, h.o)
+	if v.delay > 0 {
+		s.mu.Lock()
+		if s.held == nil {
+			s.held = map[pg.Name][]*heldOp{}
+		}
+		s.held[name] = nil
+		s.mu.Unlock()
+		s.osd.c.after(v.delay, func() {
+			s.run(h, v)
+			s.release(name)
+		})
+		return
+	}
+	s.run(h, v)
+}
+
+// release runs what waited behind a delayed request.
+func (s *osdSession) release(name pg.Name) {
+	for {
+		s.mu.Lock()
+		q := s.held[name]
+		if len(q) == 0 || s.gone {
+			delete(s.held, name)
+			s.mu.Unlock()
+			return
+		}
+		s.held[name] = q[1:]
+		s.mu.Unlock()
+		s.run(q[0], s.osd.c.faults.request(s.osd.name, s.conn, s.user, q[0].m, q[0].o))
+	}
+}
+
+// run executes a request that a fault may have tampered with.
+func (s *osdSession) run(h *heldOp, v verdict) {
+	switch {
+	case v.drop:
+		return
+	case v.disconnect && !v.after:
+		_ = s.conn.Close()
+		return
+	}
+	rep := s.execute(h, v)
+	if v.after {
+		if v.disconnect {
+			_ = s.conn.Close()
+		}
+		return
+	}
+	if rep == nil {
+		return
+	}
+	m := frontMessage(rep, h.m.TID)
+	m.Data = rep.Payload()
+	s.osd.c.faults.send(s.osd.name, s.conn, s.user, m)
+	if v.duplicate {
+		again := *m
+		s.osd.c.faults.send(s.osd.name, s.conn, s.user, &again)
+	}
+	if readOnly(h.o) {
+		// Replies to reads alias stored bytes, never the request's.
+		h.m.Release()
+	}
+}
+
+func readOnly(o *wire.OSDOp) bool {
+	for i := range o.Ops {
+		if o.Ops[i].Code.IsWrite() || o.Ops[i].Code == wire.OpCall || o.Ops[i].Code == wire.OpNotify {
+			return false
+		}
+	}
+	return true
+}
+
+// execute finds the placement group and lets it work. It returns nil when a
+// real OSD would not answer.
+func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
+	c, o := s.osd.c, h.o
+	view := c.view.Load()
+	s.shareMaps(view, o.Epoch)
+	p := view.pools[o.PG.PG.Pool]
+	if p == nil {
+		return nil
+	}
+	seed := p.pool.Fold(osdmap.PG{Pool: p.id, Seed: o.Hash}).Seed
+	if seed != o.PG.PG.Seed || p.primary[seed] != s.osd.id || o.Epoch < p.since[seed] {
+		return nil
+	}
+	g := p.groups[seed]
+	req := &pg.Request{Op: o, Peer: s, Addr: s.addr, Epoch: view.epoch, Pool: p.settings, Classes: c.classes}
+	if v.errno != 0 {
+		return g.Refuse(req, v.errno)
+	}
+	if view.m.IsBlocklisted(s.addr) {
+		return g.Refuse(req, errno.ErrBlocklisted)
+	}
+	if !s.allowed(p, o) {
+		return g.Refuse(req, errno.ErrPermission)
+	}
+	if p.pool.Flags&osdmap.PoolEIO != 0 {
+		return g.Refuse(req, errno.ErrIO)
+	}
+	req.Sources = s.sources(view, p, o)
+	req.Fail = v.fail
+	return g.Do(req).Reply
+}
+
+// sources reads what the copy-from operations of a vector copy.
+func (s *osdSession) sources(view *view, p *poolView, o *wire.OSDOp) []pg.Source {
+	var out []pg.Source
+	for i := range o.Ops {
+		op := &o.Ops[i]
+		if op.Code != wire.OpCopyFrom && op.Code != wire.OpCopyFrom2 {
+			continue
+		}
+		var in wire.CopyFromInput
+		r := denc.NewReader(op.Data.Bytes())
+		in.Decode(r)
+		src := view.pools[in.Locator.Pool]
+		if r.Err() != nil || src == nil {
+			out = append(out, pg.Source{Result: errno.ErrInvalid.Result()})
+			continue
+		}
+		key := in.Locator.Key
+		if key == "" {
+			key = in.Object
+		}
+		hash := src.pool.Hash(in.Locator.Namespace, key)
+		g := src.groups[src.pool.Fold(osdmap.PG{Pool: src.id, Seed: hash}).Seed]
+		name := pg.Name{Namespace: in.Locator.Namespace, Object: in.Object}
+		if in.Locator.Key != in.Object {
+			name.Key = in.Locator.Key
+		}
+		out = append(out, g.Source(name, op.CopyFrom().Snap, src.settings))
+	}
+	return out
+}
+
+// shareMaps sends the maps that a client lacks.
+func (s *osdSession) shareMaps(view *view, have uint32) {
+	for {
+		sent := s.sent.Load()
+		from := max(have, sent)
+		if from >= view.epoch {
+			return
+		}
+		if s.sent.CompareAndSwap(sent, view.epoch) {
+			for _, m := range s.osd.c.history.since(from+1, s.conn.Features()) {
+				_ = s.conn.Send(frontMessage(m, 0))
+			}
+			return
+		}
+	}
+}
+
+// allowed checks a request against the client's caps.
+func (s *osdSession) allowed(p *poolView, o *wire.OSDOp) bool {
+	var need access
+	for i := range o.Ops {
+		op := &o.Ops[i]
+		switch {
+		case op.Code == wire.OpCall:
+			class, method, _, _ := op.CallParts()
+			write, _ := s.osd.c.classes.Writes(class, method)
+			if !s.caps.allowsCall(p, o, class, method, write) {
+				return false
+			}
+		case op.Code == wire.OpWatch && op.Watch().Op == wire.WatchOpPing:
+			need |= accessR
+		case op.Code.IsWrite():
+			need |= accessW
+		default:
+			need |= accessR
+		}
+	}
+	return need == 0 || s.caps.allows(p, o, need)
+}

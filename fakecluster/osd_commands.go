@@ -1,0 +1,661 @@
+package fakecluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
+)
+
+// mapFlags are the flags of the OSD map by name. read-only.
+var mapFlags = []struct {
+	name string
+	bit  uint32
+	warn bool
+}{
+	{"nearfull", osdmap.FlagNearFull, false}, {"full", osdmap.FlagFull, true}, {"pauserd", osdmap.FlagPauseRead, true},
+	{"pausewr", osdmap.FlagPauseWrite, true}, {"noup", osdmap.FlagNoUp, true}, {"nodown", osdmap.FlagNoDown, true},
+	{"noout", osdmap.FlagNoOut, true}, {"noin", osdmap.FlagNoIn, true}, {"nobackfill", osdmap.FlagNoBackfill, true},
+	{"norecover", osdmap.FlagNoRecover, true}, {"noscrub", osdmap.FlagNoScrub, true}, {"nodeep-scrub", osdmap.FlagNoDeepScrub, true},
+	{"sortbitwise", osdmap.FlagSortBitwise, false}, {"recovery_deletes", osdmap.FlagRecoveryDeletes, false},
+	{"purged_snapdirs", osdmap.FlagPurgedSnapdirs, false}, {"pglog_hardlimit", osdmap.FlagPGLogHardLimit, false},
+}
+
+func flagNames(flags uint32) []string {
+	out := []string{}
+	for _, f := range mapFlags {
+		if flags&f.bit != 0 {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
+func osdCommands() []command {
+	t := []command{
+		{sig: "osd stat", module: "osd", perm: "r", run: (*call).osdStat},
+		{sig: "osd dump epoch:CephInt,?", module: "osd", perm: "r", run: (*call).osdDump},
+		{sig: "osd tree epoch:CephInt,? states:CephChoices,?,n,up|down|in|out|destroyed", module: "osd", perm: "r", run: (*call).osdTree},
+		{sig: "osd ls epoch:CephInt,?", module: "osd", perm: "r", run: (*call).osdList},
+		{sig: "osd getmap epoch:CephInt,?", module: "osd", perm: "r", run: (*call).osdGetMap},
+		{sig: "osd getcrushmap epoch:CephInt,?", module: "osd", perm: "r", run: func(k *call) errno.Errno {
+			k.out = k.c.osdmap.Crush.Append(nil)
+			return k.say(0, "%d", k.c.osdmap.CrushVersion)
+		}},
+		{sig: "osd getmaxosd", module: "osd", perm: "r", run: func(k *call) errno.Errno {
+			if !k.plain() {
+				return k.json(object{{"epoch", k.c.osdmap.Epoch}, {"max_osd", k.c.osdmap.MaxOSD()}})
+			}
+			return k.print("max_osd = %d in epoch %d\n", k.c.osdmap.MaxOSD(), k.c.osdmap.Epoch)
+		}},
+		{sig: "osd find id:CephOsdName", module: "osd", perm: "r", run: (*call).osdFind},
+		{sig: "osd metadata id:CephOsdName,?", module: "osd", perm: "r", run: (*call).osdMetadata},
+		{sig: "osd map pool:CephPoolname object:CephObjectname nspace:CephString,?", module: "osd", perm: "r", run: (*call).osdMap},
+		{sig: "osd lspools", module: "osd", perm: "r", run: (*call).lspools},
+		{sig: "osd blocklist blocklistop:CephChoices,add|rm addr:CephEntityAddr expire:CephFloat,?", module: "osd", perm: "rw", run: (*call).osdBlocklist},
+		{sig: "osd blocklist ls", module: "osd", perm: "r", run: (*call).blocklistList},
+		{sig: "osd blocklist clear", module: "osd", perm: "rw", run: (*call).blocklistClear},
+		{sig: "osd blacklist blacklistop:CephChoices,add|rm addr:CephEntityAddr expire:CephFloat,?", module: "osd", perm: "rw", run: (*call).osdBlocklist},
+		{sig: "osd blacklist ls", module: "osd", perm: "r", run: (*call).blocklistList},
+		{sig: "osd set key:CephChoices,full|pause|noup|nodown|noout|noin|nobackfill|norebalance|norecover|noscrub|nodeep-scrub|notieragent|nosnaptrim|pglog_hardlimit yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdFlag(true) }},
+		{sig: "osd unset key:CephChoices,full|pause|noup|nodown|noout|noin|nobackfill|norebalance|norecover|noscrub|nodeep-scrub|notieragent|nosnaptrim", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdFlag(false) }},
+		{sig: "osd out ids:CephString,n", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdWeight(0, "out") }},
+		{sig: "osd in ids:CephString,n", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdWeight(osdmap.InWeight, "in") }},
+		{sig: "osd down ids:CephString,n definitely_dead:CephBool,?", module: "osd", perm: "rw", run: (*call).osdDown},
+		{sig: "osd reweight id:CephOsdName weight:CephFloat", module: "osd", perm: "rw", run: (*call).osdReweight},
+		{sig: "osd primary-affinity id:CephOsdName weight:CephFloat", module: "osd", perm: "rw", run: (*call).osdAffinity},
+		{sig: "osd get-require-min-compat-client", module: "osd", perm: "r", run: func(k *call) errno.Errno { return k.print("luminous\n") }},
+		{sig: "osd set-require-min-compat-client version:CephString yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).minCompatClient},
+		{sig: "osd erasure-code-profile ls", module: "osd", perm: "r", run: func(k *call) errno.Errno {
+			names := slices.Sorted(maps.Keys(k.c.osdmap.ErasureCodes))
+			if !k.plain() {
+				return k.json(names)
+			}
+			return k.print("%s\n", strings.Join(names, "\n"))
+		}},
+		{sig: "osd erasure-code-profile get name:CephString", module: "osd", perm: "r", run: (*call).profileGet},
+		{sig: "osd erasure-code-profile set name:CephString profile:CephString,n,? force:CephBool,? yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).profileSet},
+		{sig: "osd erasure-code-profile rm name:CephString", module: "osd", perm: "rw", run: (*call).profileRemove},
+		{sig: "osd crush rule ls", module: "osd", perm: "r", run: (*call).ruleList},
+		{sig: "osd crush rule list", module: "osd", perm: "r", run: (*call).ruleList},
+		{sig: "osd crush rule dump name:CephString,?", module: "osd", perm: "r", run: (*call).ruleDump},
+		{sig: "pg stat", module: "pg", perm: "r", mgr: true, run: (*call).pgStat},
+		{sig: "osd pool stats pool_name:CephPoolname,?", module: "osd", perm: "r", mgr: true, run: (*call).osdPoolStats},
+	}
+	return t
+}
+
+// osdID reads an OSD's name: "3" or "osd.3".
+func (k *call) osdID(s string) (int32, bool) {
+	n, err := strconv.ParseInt(strings.TrimPrefix(s, "osd."), 10, 32)
+	if err != nil || !k.c.osdmap.Exists(int32(n)) {
+		return 0, false
+	}
+	return int32(n), true
+}
+
+func (k *call) osdStat() errno.Errno {
+	n, up, in := k.c.osdCounts()
+	m := k.c.osdmap
+	if !k.plain() {
+		return k.json(object{
+			{"epoch", m.Epoch}, {"num_osds", n}, {"num_up_osds", up}, {"osd_up_since", m.LastUpChange.Sec},
+			{"num_in_osds", in}, {"osd_in_since", m.LastInChange.Sec}, {"num_remapped_pgs", 0},
+		})
+	}
+	return k.print("%d osds: %d up (since %s), %d in (since %s); epoch: e%d\n", n, up, k.c.age(m.LastUpChange.Std()), in, k.c.age(m.LastInChange.Std()), m.Epoch)
+}
+
+// mapOf returns the map of the epoch that a command asks for.
+func (k *call) mapOf() *osdmap.Map {
+	if !k.args.has("epoch") {
+		return k.c.osdmap
+	}
+	return k.c.history.epoch(uint32(k.args.number("epoch", 0)))
+}
+
+func (k *call) osdDump() errno.Errno {
+	m := k.mapOf()
+	if m == nil {
+		return errno.ErrNotFound
+	}
+	if !k.plain() {
+		return k.json(k.c.osdDumpObject(m))
+	}
+	k.print("epoch %d\nfsid %s\ncreated %s\nmodified %s\nflags %s\ncrush_version %d\nfull_ratio %g\nbackfillfull_ratio %g\nnearfull_ratio %g\nrequire_min_compat_client luminous\nmin_compat_client jewel\nrequire_osd_release %s\nstretch_mode_enabled false\n",
+		m.Epoch, m.FSID, cephTime(m.Created.Std()), cephTime(m.Modified.Std()), strings.Join(flagNames(m.Flags), ","), m.CrushVersion,
+		m.OSDOnly.Full, m.OSDOnly.BackfillFull, m.OSDOnly.NearFull, k.c.release().name)
+	for _, id := range poolsByID(m) {
+		k.print("%s\n", poolLine(m, id))
+	}
+	k.print("max_osd %d\n", m.MaxOSD())
+	for i := range m.State {
+		k.print("%s\n", osdLine(m, int32(i)))
+	}
+	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
+		k.print("blocklist %s expires %s\n", a, cephTime(m.OSDOnly.Blocklist[a].Std()))
+	}
+	return 0
+}
+
+func osdLine(m *osdmap.Map, id int32) string {
+	up, in, states := "down", "out", "exists"
+	if m.IsUp(id) {
+		up, states = "up  ", "exists,up"
+	}
+	if m.Weight[id] > 0 {
+		in = "in "
+	}
+	d := m.OSDOnly.OSDs[id]
+	return fmt.Sprintf("osd.%d %s %s weight %g up_from %d up_thru %d down_at %d last_clean_interval [%d,%d) %s %s %s %s",
+		id, up, in, float64(m.Weight[id])/float64(osdmap.InWeight), d.Info.UpFrom, d.Info.UpThru, d.Info.DownAt,
+		d.Info.LastCleanBegin, d.Info.LastCleanEnd, m.Addrs[id], d.Cluster, states, d.UUID)
+}
+
+func sortedAddrs(m map[entity.Addr]denc.Time) []entity.Addr {
+	return slices.SortedFunc(maps.Keys(m), func(a, b entity.Addr) int { return strings.Compare(a.String(), b.String()) })
+}
+
+func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
+	pools, osds, xinfo := []object{}, []object{}, []object{}
+	for _, id := range poolsByID(m) {
+		pools = append(pools, poolObject(m, id, "pool"))
+	}
+	for i, s := range m.State {
+		if s&osdmap.StateExists == 0 {
+			continue
+		}
+		d := m.OSDOnly.OSDs[i]
+		affinity := 1.0
+		if i < len(m.Affinity) {
+			affinity = float64(m.Affinity[i]) / float64(osdmap.DefaultAffinity)
+		}
+		state := []string{"exists"}
+		if m.IsUp(int32(i)) {
+			state = append(state, "up")
+		}
+		plain := func(v entity.AddrVec) string {
+			if len(v) == 0 {
+				return ":/0"
+			}
+			return v[0].IP.String() + "/" + fmt.Sprint(v[0].Nonce)
+		}
+		osds = append(osds, object{
+			{"osd", i}, {"uuid", d.UUID.String()}, {"up", b2i(m.IsUp(int32(i)))}, {"in", b2i(m.Weight[i] > 0)},
+			{"weight", float64(m.Weight[i]) / float64(osdmap.InWeight)}, {"primary_affinity", affinity},
+			{"last_clean_begin", d.Info.LastCleanBegin}, {"last_clean_end", d.Info.LastCleanEnd}, {"up_from", d.Info.UpFrom},
+			{"up_thru", d.Info.UpThru}, {"down_at", d.Info.DownAt}, {"lost_at", d.Info.LostAt},
+			{"public_addrs", addrVecObject(m.Addrs[i])}, {"cluster_addrs", addrVecObject(d.Cluster)},
+			{"heartbeat_back_addrs", addrVecObject(d.HBBack)}, {"heartbeat_front_addrs", addrVecObject(d.HBFront)},
+			{"public_addr", plain(m.Addrs[i])}, {"cluster_addr", plain(d.Cluster)}, {"heartbeat_back_addr", plain(d.HBBack)},
+			{"heartbeat_front_addr", plain(d.HBFront)}, {"state", state},
+		})
+		xinfo = append(xinfo, object{
+			{"osd", i}, {"down_stamp", "0.000000"}, {"laggy_probability", 0}, {"laggy_interval", 0}, {"features", d.XInfo.Features},
+			{"old_weight", d.XInfo.OldWeight}, {"last_purged_snaps_scrub", "0.000000"}, {"dead_epoch", 0},
+		})
+	}
+	block := object{}
+	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
+		block = append(block, field{a.String(), cephTime(m.OSDOnly.Blocklist[a].Std())})
+	}
+	removed := []object{}
+	for _, id := range slices.Sorted(maps.Keys(m.OSDOnly.RemovedSnapsQueue)) {
+		list := []object{}
+		for _, v := range m.OSDOnly.RemovedSnapsQueue[id] {
+			list = append(list, object{{"begin", v.Start}, {"length", v.Len}})
+		}
+		removed = append(removed, object{{"pool", id}, {"snaps", list}})
+	}
+	profiles := object{}
+	for _, n := range slices.Sorted(maps.Keys(m.ErasureCodes)) {
+		profiles = append(profiles, field{n, stringObject(m.ErasureCodes[n])})
+	}
+	flags := flagNames(m.Flags)
+	set := slices.Sorted(slices.Values(flags))
+	return object{
+		{"epoch", m.Epoch}, {"fsid", m.FSID.String()}, {"created", cephTime(m.Created.Std())}, {"modified", cephTime(m.Modified.Std())},
+		{"last_up_change", cephTime(m.LastUpChange.Std())}, {"last_in_change", cephTime(m.LastInChange.Std())},
+		{"flags", strings.Join(flags, ",")}, {"flags_num", m.Flags}, {"flags_set", set}, {"crush_version", m.CrushVersion},
+		{"full_ratio", m.OSDOnly.Full}, {"backfillfull_ratio", m.OSDOnly.BackfillFull}, {"nearfull_ratio", m.OSDOnly.NearFull},
+		{"cluster_snapshot", ""}, {"pool_max", m.PoolMax}, {"max_osd", m.MaxOSD()}, {"require_min_compat_client", "luminous"},
+		{"min_compat_client", "jewel"}, {"require_osd_release", c.release().name}, {"allow_crimson", false},
+		{"pools", pools}, {"osds", osds}, {"osd_xinfo", xinfo}, {"pg_upmap", []string{}}, {"pg_upmap_items", []string{}},
+		{"pg_upmap_primaries", []string{}}, {"pg_temp", []string{}}, {"primary_temp", []string{}}, {"blocklist", block},
+		{"range_blocklist", object{}}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
+		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", object{}}, {"device_class_flags", object{}},
+		{"stretch_mode", object{
+			{"stretch_mode_enabled", false}, {"stretch_bucket_count", 0}, {"degraded_stretch_mode", 0}, {"recovering_stretch_mode", 0}, {"stretch_mode_bucket", 0},
+		}},
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (k *call) osdTree() errno.Errno {
+	m := k.c.osdmap
+	nodes := []object{}
+	t := table{head: []string{"ID", "CLASS", "WEIGHT", "TYPE NAME", "STATUS", "REWEIGHT", "PRI-AFF"}, right: []bool{true, true, true, false, true, true, true}}
+	total := 0.0
+	hosts := []int32{}
+	for _, b := range m.Crush.Buckets {
+		if b != nil && b.ID != -1 {
+			hosts = append(hosts, b.ID)
+		}
+		if b != nil && b.ID == -1 {
+			total = float64(b.Weight) / 65536
+		}
+	}
+	nodes = append(nodes, object{{"id", -1}, {"name", "default"}, {"type", "root"}, {"type_id", 11}, {"children", hosts}})
+	t.rows = append(t.rows, []string{"-1", "", fmt.Sprintf("%.5f", total), "root default", "", "", ""})
+	for _, h := range hosts {
+		b := m.Crush.Bucket(h)
+		nodes = append(nodes, object{{"id", h}, {"name", m.Crush.ItemNames[h]}, {"type", "host"}, {"type_id", 1}, {"pool_weights", object{}}, {"children", b.Items}})
+		t.rows = append(t.rows, []string{fmt.Sprint(h), "", fmt.Sprintf("%.5f", float64(b.Weight)/65536), "    host " + m.Crush.ItemNames[h], "", "", ""})
+		for _, id := range b.Items {
+			status := "down"
+			if m.IsUp(id) {
+				status = "up"
+			}
+			w := float64(m.Weight[id]) / float64(osdmap.InWeight)
+			nodes = append(nodes, object{
+				{"id", id}, {"device_class", ""}, {"name", fmt.Sprintf("osd.%d", id)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1.0},
+				{"depth", 2}, {"pool_weights", object{}}, {"exists", 1}, {"status", status}, {"reweight", w}, {"primary_affinity", 1},
+			})
+			t.rows = append(t.rows, []string{fmt.Sprint(id), "", "1.00000", fmt.Sprintf("        osd.%d", id), status, fmt.Sprintf("%.5f", w), "1.00000"})
+		}
+	}
+	if !k.plain() {
+		return k.json(object{{"nodes", nodes}, {"stray", []string{}}})
+	}
+	k.out = t.text(2)
+	return 0
+}
+
+func (k *call) osdList() errno.Errno {
+	ids := []int{}
+	for i, s := range k.c.osdmap.State {
+		if s&osdmap.StateExists != 0 {
+			ids = append(ids, i)
+		}
+	}
+	if !k.plain() {
+		return k.json(ids)
+	}
+	for _, id := range ids {
+		k.print("%d\n", id)
+	}
+	return 0
+}
+
+func (k *call) osdGetMap() errno.Errno {
+	m := k.mapOf()
+	if m == nil {
+		return k.say(errno.ErrNotFound, "there is no map for epoch %s", k.args.str("epoch"))
+	}
+	k.out = m.Append(nil, k.c.features())
+	return k.say(0, "got osdmap epoch %d", m.Epoch)
+}
+
+func (k *call) osdFind() errno.Errno {
+	id, ok := k.osdID(k.args.str("id"))
+	if !ok {
+		return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+	}
+	m := k.c.osdmap
+	return k.json(object{
+		{"osd", id}, {"addrs", addrVecObject(m.Addrs[id])}, {"osd_fsid", m.OSDOnly.OSDs[id].UUID.String()},
+		{"crush_location", object{{"host", fmt.Sprintf("host%d", id)}, {"root", "default"}}},
+	})
+}
+
+func (k *call) osdMetadata() errno.Errno {
+	one := func(id int32) object {
+		r := k.c.release()
+		return object{
+			{"id", id}, {"arch", "x86_64"}, {"ceph_release", r.name}, {"ceph_version", r.version}, {"ceph_version_short", r.short},
+			{"front_addr", k.c.osdmap.Addrs[id].String()}, {"hostname", fmt.Sprintf("host%d", id)}, {"osd_objectstore", "memstore"}, {"rotational", "0"},
+		}
+	}
+	if k.args.has("id") {
+		id, ok := k.osdID(k.args.str("id"))
+		if !ok {
+			return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+		}
+		return k.json(one(id))
+	}
+	all := []object{}
+	for i := range k.c.osdmap.State {
+		all = append(all, one(int32(i)))
+	}
+	return k.json(all)
+}
+
+func (k *call) osdMap() errno.Errno {
+	m := k.c.osdmap
+	pool, object_, ns := k.args.str("pool"), k.args.str("object"), k.args.str("nspace")
+	id, ok := m.PoolByName(pool)
+	if !ok {
+		return k.say(errno.ErrNotFound, "pool %s does not exist", pool)
+	}
+	pgid, hash, err := m.ObjectToPG(id, ns, "", object_)
+	if err != nil {
+		return k.say(errno.ErrInvalid, "%v", err)
+	}
+	up, upPrimary, acting, actingPrimary := m.PGToUpActing(pgid)
+	raw := osdmap.PG{Pool: id, Seed: hash}
+	full := object_
+	if ns != "" {
+		full = ns + "/" + object_
+	}
+	if !k.plain() {
+		return k.json(object{
+			{"epoch", m.Epoch}, {"pool", pool}, {"pool_id", id}, {"objname", full}, {"raw_pgid", raw.String()}, {"pgid", pgid.String()},
+			{"up", up}, {"up_primary", upPrimary}, {"acting", acting}, {"acting_primary", actingPrimary},
+		})
+	}
+	set := func(v []int32, p int32) string {
+		return strings.ReplaceAll(fmt.Sprint(v), " ", ",") + ", p" + fmt.Sprint(p)
+	}
+	return k.print("osdmap e%d pool '%s' (%d) object '%s' -> pg %s (%s) -> up (%s) acting (%s)\n",
+		m.Epoch, pool, id, full, raw, pgid, set(up, upPrimary), set(acting, actingPrimary))
+}
+
+func (k *call) lspools() errno.Errno {
+	list := []object{}
+	for _, id := range poolsByID(k.c.osdmap) {
+		if k.plain() {
+			k.print("%d %s\n", id, k.c.osdmap.PoolNames[id])
+		}
+		list = append(list, object{{"poolnum", id}, {"poolname", k.c.osdmap.PoolNames[id]}})
+	}
+	if k.plain() {
+		return 0
+	}
+	return k.json(list)
+}
+
+func (k *call) osdBlocklist() errno.Errno {
+	a, err := entity.ParseAddr(k.args.str("addr"))
+	if err != nil {
+		return k.say(errno.ErrInvalid, "unable to parse address %s", k.args.str("addr"))
+	}
+	a = a.WithType(entity.AddrAny)
+	op := k.args.str("blocklistop") + k.args.str("blacklistop")
+	if op == "rm" {
+		if !k.c.osdmap.OSDOnly.OnBlocklist(a) {
+			return k.say(0, "%s isn't blocklisted", a)
+		}
+		k.c.unblocklist(a)
+		return k.say(0, "un-blocklisting %s", a)
+	}
+	d := time.Duration(k.args.number("expire", defaultBlocklist.Seconds()) * float64(time.Second))
+	until := k.c.blocklist(a, d)
+	return k.say(0, "blocklisting %s until %s (%g sec)", a, cephTime(until), d.Seconds())
+}
+
+func (k *call) blocklistList() errno.Errno {
+	m := k.c.osdmap
+	list := []object{}
+	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
+		until := cephTime(m.OSDOnly.Blocklist[a].Std())
+		if k.plain() {
+			k.print("%s %s\n", a, until)
+		}
+		list = append(list, object{{"addr", a.String()}, {"until", until}})
+	}
+	k.status = fmt.Sprintf("listed %d entries", len(list))
+	if k.plain() {
+		return 0
+	}
+	return k.json(list)
+}
+
+func (k *call) blocklistClear() errno.Errno {
+	all := sortedAddrs(k.c.osdmap.OSDOnly.Blocklist)
+	if len(all) > 0 {
+		k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.OldBlocklist = all })
+	}
+	return k.say(0, " removed all blocklist entries")
+}
+
+func (k *call) osdFlag(on bool) errno.Errno {
+	key := k.args.str("key")
+	var bits uint32
+	if key == "pause" {
+		bits = osdmap.FlagPauseRead | osdmap.FlagPauseWrite
+		key = "pauserd,pausewr"
+	}
+	for _, f := range mapFlags {
+		if f.name == key {
+			bits |= f.bit
+		}
+	}
+	if bits != 0 {
+		flags := k.c.osdmap.Flags | bits
+		if !on {
+			flags = k.c.osdmap.Flags &^ bits
+		}
+		k.c.change(func(inc *osdmap.Incremental) { inc.NewFlags = int32(flags) })
+	}
+	if on {
+		return k.say(0, "%s is set", key)
+	}
+	return k.say(0, "%s is unset", key)
+}
+
+func (k *call) osdWeight(w uint32, word string) errno.Errno {
+	weights := map[int32]uint32{}
+	var said []string
+	for _, s := range k.args.list("ids") {
+		id, ok := k.osdID(s)
+		if !ok {
+			return k.say(errno.ErrInvalid, "osd.%s does not exist. ", s)
+		}
+		if k.c.osdmap.Weight[id] == w {
+			said = append(said, fmt.Sprintf("osd.%d is already %s. ", id, word))
+			continue
+		}
+		weights[id] = w
+		said = append(said, fmt.Sprintf("marked %s osd.%d. ", word, id))
+	}
+	if len(weights) > 0 {
+		k.c.change(func(inc *osdmap.Incremental) { inc.NewWeight = weights })
+	}
+	return k.say(0, "%s", strings.Join(said, ""))
+}
+
+func (k *call) osdDown() errno.Errno {
+	flip := map[int32]uint32{}
+	up := map[int32]entity.AddrVec{}
+	var said []string
+	for _, s := range k.args.list("ids") {
+		id, ok := k.osdID(s)
+		if !ok {
+			return k.say(errno.ErrInvalid, "osd.%s does not exist. ", s)
+		}
+		if k.c.osdmap.IsUp(id) {
+			flip[id] = osdmap.StateUp
+			said = append(said, fmt.Sprintf("marked down osd.%d. ", id))
+			if o := k.c.osds[id]; o.running() {
+				up[id] = o.addrs()
+			}
+		}
+	}
+	if len(flip) > 0 {
+		k.c.change(func(inc *osdmap.Incremental) { inc.NewState = flip })
+	}
+	if len(up) > 0 {
+		// An OSD that runs notices, and comes back.
+		c := k.c
+		c.after(time.Second, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.change(func(inc *osdmap.Incremental) { inc.NewUp = up })
+		})
+	}
+	return k.say(0, "%s", strings.Join(said, ""))
+}
+
+func (k *call) osdReweight() errno.Errno {
+	id, ok := k.osdID(k.args.str("id"))
+	if !ok {
+		return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+	}
+	w := uint32(k.args.number("weight", 1) * float64(osdmap.InWeight))
+	k.c.change(func(inc *osdmap.Incremental) { inc.NewWeight = map[int32]uint32{id: w} })
+	return k.say(0, "reweighted osd.%d to %s (%x)", id, k.args.str("weight"), w)
+}
+
+func (k *call) osdAffinity() errno.Errno {
+	id, ok := k.osdID(k.args.str("id"))
+	if !ok {
+		return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+	}
+	w := uint32(k.args.number("weight", 1) * float64(osdmap.DefaultAffinity))
+	k.c.change(func(inc *osdmap.Incremental) { inc.NewAffinity = map[int32]uint32{id: w} })
+	return k.say(0, "set osd.%d primary-affinity to %s (%d)", id, k.args.str("weight"), w)
+}
+
+func (k *call) minCompatClient() errno.Errno {
+	v, ok := map[string]uint8{"luminous": 12, "mimic": 13, "nautilus": 14, "octopus": 15, "pacific": 16, "quincy": 17, "reef": 18}[k.args.str("version")]
+	if !ok {
+		return k.say(errno.ErrInvalid, "unrecognized version %s", k.args.str("version"))
+	}
+	k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.MinCompatClient = v })
+	return k.say(0, "set require_min_compat_client to %s", k.args.str("version"))
+}
+
+// profileSizes returns the data and coding chunks of a profile.
+func profileSizes(p map[string]string) (data, coding int) {
+	data, _ = strconv.Atoi(p["k"])
+	coding, _ = strconv.Atoi(p["m"])
+	return max(data, 1), max(coding, 1)
+}
+
+func (k *call) profileGet() errno.Errno {
+	name := k.args.str("name")
+	p, ok := k.c.osdmap.ErasureCodes[name]
+	if !ok {
+		return k.say(errno.ErrNotFound, "unknown erasure code profile '%s'", name)
+	}
+	if !k.plain() {
+		return k.json(stringObject(p))
+	}
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		k.print("%s=%s\n", key, p[key])
+	}
+	return 0
+}
+
+func (k *call) profileSet() errno.Errno {
+	name := k.args.str("name")
+	p := k.c.defaultProfile()
+	for _, kv := range k.args.list("profile") {
+		key, v, _ := strings.Cut(kv, "=")
+		p[key] = v
+	}
+	if old, ok := k.c.osdmap.ErasureCodes[name]; ok {
+		if maps.Equal(old, p) {
+			return 0
+		}
+		if !k.args.flag("force") {
+			return k.say(errno.ErrPermission, "will not override erasure code profile %s because the existing profile %s is different from the proposed profile %s", name, profileText(old), profileText(p))
+		}
+	}
+	k.c.change(func(inc *osdmap.Incremental) { inc.NewErasureCodes = map[string]map[string]string{name: p} })
+	return 0
+}
+
+func profileText(p map[string]string) string {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func (k *call) profileRemove() errno.Errno {
+	name := k.args.str("name")
+	if _, ok := k.c.osdmap.ErasureCodes[name]; !ok {
+		return k.say(0, "erasure-code-profile %s does not exist", name)
+	}
+	for id, p := range k.c.osdmap.Pools {
+		if p.ErasureProfile == name {
+			return k.say(errno.ErrBusy, "%s pool(s) are using the erasure code profile '%s'", k.c.osdmap.PoolNames[id], name)
+		}
+	}
+	k.c.change(func(inc *osdmap.Incremental) { inc.OldErasureCodes = []string{name} })
+	return 0
+}
+
+func (k *call) ruleList() errno.Errno {
+	names := slices.Sorted(maps.Values(k.c.osdmap.Crush.RuleNames))
+	if !k.plain() {
+		return k.json(names)
+	}
+	return k.print("%s\n", strings.Join(names, "\n"))
+}
+
+func (k *call) ruleDump() errno.Errno {
+	list := []object{}
+	for i, r := range k.c.osdmap.Crush.Rules {
+		if r != nil {
+			list = append(list, object{{"rule_id", i}, {"rule_name", k.c.osdmap.Crush.RuleNames[int32(i)]}, {"type", r.Type}})
+		}
+	}
+	return k.json(list)
+}
+
+func (k *call) pgStat() errno.Errno {
+	s, raw := k.c.total()
+	n, _, _ := k.c.osdCounts()
+	size := uint64(n) * osdBytes
+	states := k.c.pgStates()
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		parts = append(parts, fmt.Sprintf("%d %s", states[name], name))
+	}
+	if !k.plain() {
+		by := []object{}
+		for _, name := range slices.Sorted(maps.Keys(states)) {
+			by = append(by, object{{"name", name}, {"num", states[name]}})
+		}
+		return k.json(object{{"num_pg_by_state", by}, {"num_pgs", k.c.numPGs()}, {"num_bytes", s.Bytes}, {"raw_bytes_used", raw}, {"raw_bytes_avail", size - min(size, raw)}, {"raw_bytes", size}})
+	}
+	return k.print("%d pgs: %s; %s data, %s used, %s / %s avail\n", k.c.numPGs(), strings.Join(parts, ", "), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size))
+}
+
+func (k *call) osdPoolStats() errno.Errno {
+	list := []object{}
+	for _, id := range poolsByID(k.c.osdmap) {
+		name := k.c.osdmap.PoolNames[id]
+		if want := k.args.str("pool_name"); want != "" && want != name {
+			continue
+		}
+		if k.plain() {
+			k.print("pool %s id %d\n  nothing is going on\n\n", name, id)
+		}
+		list = append(list, object{{"pool_name", name}, {"pool_id", id}, {"recovery", object{}}, {"recovery_rate", object{}}, {"client_io_rate", object{}}})
+	}
+	if len(list) == 0 && k.args.has("pool_name") {
+		return k.say(errno.ErrNotFound, "unrecognized pool '%s'", k.args.str("pool_name"))
+	}
+	if k.plain() {
+		return 0
+	}
+	return k.json(list)
+}

@@ -1,0 +1,294 @@
+package pg
+
+import (
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// step executes one operation: its output and its result.
+func (t *txn) step(op *wire.Op, source *int) (msgr2.Data, int32) {
+	switch op.Code {
+	case wire.OpRead, wire.OpSparseRead, wire.OpMapExt, wire.OpStat, wire.OpCmpExt, wire.OpChecksum, wire.OpAssertVer:
+		return t.stepRead(op)
+	case wire.OpWrite, wire.OpWriteFull, wire.OpAppend, wire.OpWriteSame, wire.OpZero, wire.OpTruncate,
+		wire.OpCreate, wire.OpDelete, wire.OpSetAllocHint:
+		return msgr2.Data{}, t.stepWrite(op)
+	case wire.OpGetXattr, wire.OpGetXattrs, wire.OpCmpXattr, wire.OpSetXattr, wire.OpRmXattr:
+		return t.stepXattr(op)
+	case wire.OpOmapGetKeys, wire.OpOmapGetVals, wire.OpOmapGetHeader, wire.OpOmapGetByKeys, wire.OpOmapCmp:
+		return t.stepOmapRead(op)
+	case wire.OpOmapSetVals, wire.OpOmapSetHeader, wire.OpOmapClear, wire.OpOmapRmKeys, wire.OpOmapRmKeyRange:
+		return msgr2.Data{}, t.stepOmapWrite(op)
+	case wire.OpWatch, wire.OpNotify, wire.OpNotifyAck, wire.OpListWatchers:
+		return t.stepWatch(op)
+	case wire.OpListSnaps:
+		return t.listSnaps()
+	case wire.OpRollback:
+		return msgr2.Data{}, t.rollbackTo(op.RollbackSnap())
+	case wire.OpCall:
+		return t.call(op)
+	case wire.OpCopyFrom, wire.OpCopyFrom2:
+		*source++
+		return msgr2.Data{}, t.copyFrom(op, *source-1)
+	}
+	return msgr2.Data{}, notsup
+}
+
+// there reports whether what the vector reads exists.
+func (t *txn) there() bool { return t.at != &t.o.head || t.o.exists }
+
+func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
+	switch op.Code {
+	case wire.OpRead:
+		e := op.Extent()
+		if e.Len == 0 {
+			e.Len = t.at.data.Size()
+		}
+		d := t.at.data.Read(e.Off, e.Len)
+		e.Len = uint64(d.Len())
+		op.SetExtent(e)
+		return d, 0
+	case wire.OpSparseRead:
+		return t.sparseRead(op), 0
+	case wire.OpMapExt:
+		e := op.Extent()
+		var b []byte
+		m := map[uint64]uint64{}
+		for _, r := range t.at.data.Extents(e.Off, e.Len) {
+			m[r.Off] = r.Len
+		}
+		return msgr2.NewData(denc.AppendMap(b, m, denc.AppendU64, denc.AppendU64)), 0
+	case wire.OpStat:
+		if !t.there() {
+			return msgr2.Data{}, noent
+		}
+		s := wire.StatOutput{Size: t.at.data.Size(), ModTime: t.at.mtime}
+		return msgr2.NewData(s.Append(nil)), 0
+	case wire.OpAssertVer:
+		v := op.AssertVer()
+		switch {
+		case v == 0:
+			return msgr2.Data{}, inval
+		case v < t.at.version:
+			return msgr2.Data{}, errno.ErrRange.Result()
+		case v > t.at.version:
+			return msgr2.Data{}, errno.ErrOverflow.Result()
+		}
+		return msgr2.Data{}, 0
+	case wire.OpCmpExt:
+		return msgr2.Data{}, t.compareExtent(op)
+	}
+	return t.checksum(op)
+}
+
+func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
+	e := op.Extent()
+	var out wire.SparseReadOutput
+	for _, r := range t.at.data.Extents(e.Off, e.Len) {
+		out.Extents = append(out.Extents, wire.Range{Off: r.Off, Len: r.Len})
+		out.Data.AppendData(t.at.data.Read(r.Off, r.Len))
+	}
+	e.Len = uint64(out.Data.Len())
+	op.SetExtent(e)
+	return out.Encode()
+}
+
+// maxErrno is MAX_ERRNO: a compare's first difference is told below it.
+const maxErrno = 4095
+
+func (t *txn) compareExtent(op *wire.Op) int32 {
+	e := op.Extent()
+	want := op.Data.Bytes()
+	if e.Len != uint64(len(want)) {
+		return inval
+	}
+	have := t.at.data.Read(e.Off, e.Len).Bytes()
+	for i, b := range want {
+		var h byte
+		if i < len(have) {
+			h = have[i]
+		}
+		if h != b {
+			return -maxErrno - int32(i)
+		}
+	}
+	return 0
+}
+
+func (t *txn) stepWrite(op *wire.Op) int32 {
+	switch op.Code {
+	case wire.OpCreate:
+		if t.o.exists && op.Flags&wire.OpFlagExcl != 0 {
+			return errno.ErrExists.Result()
+		}
+		t.create()
+		return 0
+	case wire.OpDelete:
+		if !t.o.exists {
+			return noent
+		}
+		t.remove()
+		return 0
+	case wire.OpSetAllocHint:
+		t.create()
+		return 0
+	case wire.OpWriteSame:
+		return t.writeSame(op)
+	case wire.OpWrite, wire.OpWriteFull, wire.OpAppend:
+		return t.stepPlainWrite(op)
+	}
+	e := op.Extent()
+	if r := checkExtent(e.Off, e.Len); r != 0 && op.Code == wire.OpZero {
+		return r
+	}
+	if op.Code == wire.OpTruncate {
+		if e.Off > maxObjectSize {
+			return errno.ErrFileTooBig.Result()
+		}
+		if t.req.Pool.Erasure && !t.req.Pool.Overwrites {
+			return notsup
+		}
+	}
+	if !t.o.exists {
+		return 0
+	}
+	if op.Code == wire.OpTruncate {
+		t.truncate(e.Off)
+	} else {
+		t.zero(e.Off, e.Len)
+	}
+	return 0
+}
+
+func checkExtent(off, n uint64) int32 {
+	if off >= maxObjectSize || n > maxObjectSize || off+n > maxObjectSize {
+		if off == maxObjectSize && n == 0 {
+			return 0
+		}
+		return errno.ErrFileTooBig.Result()
+	}
+	return 0
+}
+
+func (t *txn) stepPlainWrite(op *wire.Op) int32 {
+	e := op.Extent()
+	if e.Len != uint64(op.Data.Len()) {
+		return inval
+	}
+	size := t.o.head.data.Size()
+	if op.Code == wire.OpAppend {
+		e.Off = size
+	}
+	if op.Code == wire.OpWriteFull {
+		e.Off = 0
+	}
+	if r := checkExtent(e.Off, e.Len); r != 0 {
+		return r
+	}
+	if p := t.req.Pool; p.Erasure && !p.Overwrites && op.Code == wire.OpWrite && e.Off != size {
+		return notsup
+	}
+	if op.Code == wire.OpWriteFull {
+		t.create()
+		if size > 0 {
+			t.truncate(0)
+		}
+	}
+	if e.Len == 0 {
+		t.create()
+		if e.Off > size && op.Code == wire.OpWrite {
+			t.truncate(e.Off)
+		}
+		return 0
+	}
+	t.write(e.Off, op.Data)
+	return 0
+}
+
+func (t *txn) writeSame(op *wire.Op) int32 {
+	a := op.WriteSame()
+	n := uint64(op.Data.Len())
+	if a.Len == 0 {
+		return 0
+	}
+	if a.DataLen == 0 || a.DataLen != n || a.Len%a.DataLen != 0 {
+		return inval
+	}
+	if r := checkExtent(a.Off, a.Len); r != 0 {
+		return r
+	}
+	p := op.Data.Bytes()
+	full := make([]byte, 0, a.Len)
+	for uint64(len(full)) < a.Len {
+		full = append(full, p...)
+	}
+	t.write(a.Off, msgr2.NewData(full))
+	return 0
+}
+
+func (t *txn) copyFrom(op *wire.Op, i int) int32 {
+	if i >= len(t.req.Sources) {
+		return inval
+	}
+	s := &t.req.Sources[i]
+	a := op.CopyFrom()
+	switch {
+	case s.Result != 0:
+		return s.Result
+	case a.SrcVersion != 0 && a.SrcVersion < s.Version:
+		return errno.ErrRange.Result()
+	case a.SrcVersion != 0 && a.SrcVersion > s.Version:
+		return errno.ErrOverflow.Result()
+	}
+	if t.o.exists {
+		t.remove()
+		t.effects.dropWatches = false
+	}
+	c := s.content.clone()
+	if t.req.Pool.Erasure {
+		c.omap.Clear()
+	}
+	t.replace(c)
+	t.modified = t.modified.Add(0, c.data.Size())
+	return 0
+}
+
+// Source takes what a copy-from of another object copies.
+func (g *Group) Source(n Name, snap uint64, pool Pool) Source {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o := g.objects[n]
+	if o == nil {
+		return Source{Result: noent}
+	}
+	t := &txn{g: g, o: o, req: &Request{Pool: pool}}
+	c, head, ok := t.resolve(snap)
+	switch {
+	case !ok:
+		return Source{Result: noent}
+	case head:
+		return Source{Version: o.head.version, content: o.head.clone()}
+	}
+	return Source{Version: c.content.version, content: c.content.clone()}
+}
+
+func (t *txn) listSnaps() (msgr2.Data, int32) {
+	var l wire.SnapList
+	l.Seq = t.o.seq
+	for _, c := range t.o.clones {
+		k := wire.SnapClone{ID: c.id, Size: c.content.data.Size()}
+		for i := range c.snaps {
+			k.Snaps = append(k.Snaps, c.snaps[len(c.snaps)-1-i])
+		}
+		for _, r := range c.overlap {
+			k.Overlap = append(k.Overlap, wire.Range{Off: r.Off, Len: r.Len})
+		}
+		l.Clones = append(l.Clones, k)
+	}
+	if t.o.exists {
+		l.Clones = append(l.Clones, wire.SnapClone{ID: wire.SnapHead, Size: t.o.head.data.Size()})
+	}
+	return msgr2.NewData(l.Append(nil)), 0
+}

@@ -1,0 +1,315 @@
+package pg
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+var (
+	nodata   = errno.ErrNoData.Result()
+	canceled = errno.ErrCanceled.Result()
+)
+
+func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
+	if op.Code == wire.OpGetXattrs {
+		if !t.there() {
+			return msgr2.Data{}, noent
+		}
+		return msgr2.NewData(wire.AppendOmap(nil, t.at.xattrs)), 0
+	}
+	name, value, ok := op.XattrNameValue()
+	if !ok {
+		return msgr2.Data{}, inval
+	}
+	switch op.Code {
+	case wire.OpGetXattr:
+		if !t.there() {
+			return msgr2.Data{}, noent
+		}
+		v, ok := t.at.xattrs[name]
+		if !ok {
+			return msgr2.Data{}, nodata
+		}
+		a := op.Xattr()
+		a.ValueLen = uint32(len(v))
+		op.SetXattr(a)
+		return msgr2.NewData(v), 0
+	case wire.OpCmpXattr:
+		return msgr2.Data{}, compareXattr(t.at.xattrs[name], value, op.Xattr())
+	case wire.OpSetXattr:
+		switch {
+		case len(name) > maxXattrName:
+			return msgr2.Data{}, errno.ErrNameTooLong.Result()
+		case len(value) > maxXattrSize:
+			return msgr2.Data{}, errno.ErrFileTooBig.Result()
+		}
+		t.setXattr(name, value)
+		return msgr2.Data{}, 0
+	}
+	if !t.o.exists {
+		return msgr2.Data{}, noent
+	}
+	t.removeXattr(name)
+	return msgr2.Data{}, 0
+}
+
+// compareXattr compares the request's value with the stored one, in this order.
+func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
+	var c int
+	switch a.Mode {
+	case wire.CmpModeString:
+		c = bytes.Compare(value, stored)
+	case wire.CmpModeU64:
+		r := denc.NewReader(value)
+		want := r.U64()
+		if r.Err() != nil {
+			return inval
+		}
+		var have uint64
+		if s := strings.TrimRight(string(stored), "\x00"); s != "" {
+			v, err := strconv.ParseUint(s, 10, 64)
+			if err != nil {
+				return inval
+			}
+			have = v
+		}
+		c = cmp.Compare(want, have)
+	default:
+		return inval
+	}
+	var ok bool
+	switch a.Op {
+	case wire.CmpEQ:
+		ok = c == 0
+	case wire.CmpNE:
+		ok = c != 0
+	case wire.CmpGT:
+		ok = c > 0
+	case wire.CmpGE:
+		ok = c >= 0
+	case wire.CmpLT:
+		ok = c < 0
+	case wire.CmpLE:
+		ok = c <= 0
+	default:
+		return inval
+	}
+	if !ok {
+		return canceled
+	}
+	return 1
+}
+
+// Limits of one answer: osd_max_omap_entries_per_request and
+// osd_max_omap_bytes_per_request.
+const (
+	maxOmapEntries = 1024
+	maxOmapBytes   = 1 << 30
+)
+
+func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
+	if !t.there() {
+		return msgr2.Data{}, noent
+	}
+	r := reader(op)
+	switch op.Code {
+	case wire.OpOmapGetKeys:
+		var in wire.OmapGetKeysInput
+		if in.Decode(r); r.Err() != nil {
+			return msgr2.Data{}, inval
+		}
+		page := t.omapPage(in.After, "", in.Max)
+		out := wire.OmapGetKeysOutput{Keys: page.Keys, More: page.More}
+		return msgr2.NewData(out.Append(nil)), 0
+	case wire.OpOmapGetVals:
+		var in wire.OmapGetValsInput
+		if in.Decode(r); r.Err() != nil {
+			return msgr2.Data{}, inval
+		}
+		page := t.omapPage(in.After, in.Prefix, in.Max)
+		return msgr2.NewData(page.Append(nil)), 0
+	case wire.OpOmapGetHeader:
+		return msgr2.NewData(t.at.omap.Header), 0
+	case wire.OpOmapGetByKeys:
+		keys := wire.DecodeStringSet(r)
+		if r.Err() != nil {
+			return msgr2.Data{}, inval
+		}
+		m := map[string][]byte{}
+		for _, k := range keys {
+			if v, ok := t.at.omap.Get(k); ok {
+				m[k] = v
+			}
+		}
+		return msgr2.NewData(wire.AppendOmap(nil, m)), 0
+	}
+	return msgr2.Data{}, t.compareOmap(op)
+}
+
+// omapPage returns up to limit pairs after a key, and whether there are more.
+func (t *txn) omapPage(after, prefix string, limit uint64) wire.OmapGetValsOutput {
+	limit = min(limit, maxOmapEntries)
+	out := wire.OmapGetValsOutput{Values: map[string][]byte{}}
+	seq := t.at.omap.After(after)
+	if prefix > after {
+		seq = t.at.omap.From(prefix)
+	}
+	size := 0
+	for k, v := range seq {
+		if !strings.HasPrefix(k, prefix) {
+			break
+		}
+		if uint64(len(out.Keys)) >= limit || size > maxOmapBytes {
+			out.More = true
+			break
+		}
+		out.Keys = append(out.Keys, k)
+		out.Values[k] = v
+		size += len(k) + len(v)
+	}
+	return out
+}
+
+func (t *txn) compareOmap(op *wire.Op) int32 {
+	r := reader(op)
+	m := wire.DecodeOmapAssertions(r)
+	if r.Err() != nil {
+		return inval
+	}
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		a := m[k]
+		v, _ := t.at.omap.Get(k)
+		c := bytes.Compare(v, a.Value)
+		switch {
+		case a.Op == wire.CmpEQ && c == 0, a.Op == wire.CmpLT && c < 0, a.Op == wire.CmpGT && c > 0:
+		case a.Op == wire.CmpEQ, a.Op == wire.CmpLT, a.Op == wire.CmpGT:
+			return canceled
+		default:
+			return inval
+		}
+	}
+	return 0
+}
+
+func (t *txn) stepOmapWrite(op *wire.Op) int32 {
+	if t.req.Pool.Erasure {
+		return notsup
+	}
+	r := reader(op)
+	switch op.Code {
+	case wire.OpOmapSetVals:
+		m := wire.DecodeOmap(r)
+		if r.Err() != nil {
+			return inval
+		}
+		t.create()
+		for k, v := range m {
+			t.setOmap(k, v)
+		}
+		return 0
+	case wire.OpOmapSetHeader:
+		t.setOmapHeader(op.Data.Bytes())
+		return 0
+	}
+	if !t.o.exists {
+		return noent
+	}
+	switch op.Code {
+	case wire.OpOmapClear:
+		t.clearOmap()
+	case wire.OpOmapRmKeys:
+		keys := wire.DecodeStringSet(r)
+		if r.Err() != nil {
+			return inval
+		}
+		t.touch()
+		for _, k := range keys {
+			t.removeOmap(k)
+		}
+	case wire.OpOmapRmKeyRange:
+		var in wire.OmapRmKeyRangeInput
+		if in.Decode(r); r.Err() != nil {
+			return inval
+		}
+		t.removeOmapRange(in.First, in.End)
+	}
+	return 0
+}
+
+// doPG executes an operation on the group itself.
+func (g *Group) doPG(r *Request) *wire.OSDOpReply {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var result int32
+	for i := range r.Op.Ops {
+		op := &r.Op.Ops[i]
+		var out msgr2.Data
+		if op.Code == wire.OpPgnls {
+			out, result = g.list(r, op)
+		} else {
+			result = notsup
+		}
+		op.Data, op.Rval = out, result
+		if result < 0 {
+			break
+		}
+	}
+	return g.reply(r, result)
+}
+
+func (g *Group) list(r *Request, op *wire.Op) (msgr2.Data, int32) {
+	rd := reader(op)
+	var from wire.HObject
+	if from.Decode(rd); rd.Err() != nil {
+		return msgr2.Data{}, inval
+	}
+	if from.Pool == math.MinInt64 || from.Pool < 0 {
+		from = wire.HObject{Pool: r.Pool.ID}
+	}
+	var out wire.PgnlsReply
+	limit := op.Pgls().Count
+	for _, o := range g.inOrder() {
+		at := o.position(r.Pool.ID)
+		if at.Compare(from) < 0 || !g.listed(r, o) {
+			continue
+		}
+		if uint64(len(out.Entries)) >= limit {
+			out.Next = at.HObject
+			return msgr2.NewData(out.Append(nil)), 0
+		}
+		out.Entries = append(out.Entries, wire.PgnlsEntry{Namespace: o.name.Namespace, Name: o.name.Object, Locator: o.name.Key})
+	}
+	out.Next = g.end(r.Pool)
+	return msgr2.NewData(out.Append(nil)), 1
+}
+
+// listed reports whether a listing by r shows o.
+func (g *Group) listed(r *Request, o *object) bool {
+	if ns := r.Op.Locator.Namespace; ns != wire.AllNamespaces && ns != o.name.Namespace {
+		return false
+	}
+	t := &txn{g: g, o: o, req: r}
+	_, _, ok := t.resolve(r.Op.Snap)
+	return ok
+}
+
+// end returns where the group that follows in the order of hashes begins.
+func (g *Group) end(p Pool) wire.HObject {
+	bits := splitBits(g.pg.Seed, p.PGNum)
+	rev := uint64(reverse(g.pg.Seed)) | 0xffffffff>>bits
+	rev++
+	if rev >= 1<<32 {
+		return wire.HObject{Max: true, Pool: math.MinInt64}
+	}
+	return wire.HObject{Snap: wire.SnapHead, Hash: reverse(uint32(rev)), Pool: p.ID}
+}

@@ -1,0 +1,152 @@
+package pg
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// Object is the object that a class method works on, within the vector that
+// called it. It is valid until the method returns. Slices that it returns must
+// not be changed.
+type Object struct{ t *txn }
+
+// Exists reports whether the object is there.
+func (o *Object) Exists() bool { return o.t.there() }
+
+// Name returns the object's name and namespace.
+func (o *Object) Name() Name { return o.t.o.name }
+
+// Stat returns the size in bytes and the time of the last change.
+func (o *Object) Stat() (size uint64, mtime time.Time) {
+	return o.t.at.data.Size(), o.t.at.mtime.Std()
+}
+
+// Version returns the object's user version.
+func (o *Object) Version() uint64 { return o.t.at.version }
+
+// Read returns up to n bytes from off; n 0 means all.
+func (o *Object) Read(off, n uint64) []byte {
+	if n == 0 {
+		n = o.t.at.data.Size()
+	}
+	return o.t.at.data.Read(off, n).Bytes()
+}
+
+// Extents returns the written parts of a range.
+func (o *Object) Extents(off, n uint64) []wire.Range {
+	var out []wire.Range
+	for _, r := range o.t.at.data.Extents(off, n) {
+		out = append(out, wire.Range{Off: r.Off, Len: r.Len})
+	}
+	return out
+}
+
+// Create makes the object if it is not there.
+func (o *Object) Create() { o.t.create() }
+
+// Write writes p at off, and makes the object if need be.
+func (o *Object) Write(off uint64, p []byte) {
+	o.t.create()
+	o.t.write(off, msgr2.NewData(slices.Clone(p)))
+}
+
+// WriteFull replaces the object's bytes.
+func (o *Object) WriteFull(p []byte) {
+	o.t.create()
+	o.t.truncate(0)
+	if len(p) > 0 {
+		o.Write(0, p)
+	}
+}
+
+// Truncate sets the size.
+func (o *Object) Truncate(size uint64) {
+	o.t.create()
+	o.t.truncate(size)
+}
+
+// Zero makes a hole.
+func (o *Object) Zero(off, n uint64) { o.t.zero(off, n) }
+
+// Remove removes the object.
+func (o *Object) Remove() {
+	if o.t.o.exists {
+		o.t.remove()
+	}
+}
+
+// Xattr returns the value of an attribute.
+func (o *Object) Xattr(name string) ([]byte, bool) {
+	v, ok := o.t.at.xattrs[name]
+	return v, ok
+}
+
+// Xattrs returns all attributes.
+func (o *Object) Xattrs() map[string][]byte { return maps.Clone(o.t.at.xattrs) }
+
+// SetXattr sets an attribute.
+func (o *Object) SetXattr(name string, v []byte) { o.t.setXattr(name, v) }
+
+// RemoveXattr removes an attribute.
+func (o *Object) RemoveXattr(name string) { o.t.removeXattr(name) }
+
+// OmapSupported reports whether the pool keeps omaps.
+func (o *Object) OmapSupported() bool { return !o.t.req.Pool.Erasure }
+
+// Omap returns the value of a key.
+func (o *Object) Omap(key string) ([]byte, bool) { return o.t.at.omap.Get(key) }
+
+// OmapPage returns up to limit pairs whose keys are above after and begin with
+// prefix, and whether there are more.
+func (o *Object) OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool) {
+	p := o.t.omapPage(after, prefix, limit)
+	return p.Keys, p.Values, p.More
+}
+
+// OmapHeader returns the omap's header.
+func (o *Object) OmapHeader() []byte { return o.t.at.omap.Header }
+
+// SetOmapHeader sets the omap's header.
+func (o *Object) SetOmapHeader(v []byte) { o.t.setOmapHeader(v) }
+
+// SetOmap sets the value of a key.
+func (o *Object) SetOmap(key string, v []byte) { o.t.setOmap(key, v) }
+
+// RemoveOmap removes a key.
+func (o *Object) RemoveOmap(key string) { o.t.removeOmap(key) }
+
+// RemoveOmapRange removes the keys from first up to but without end.
+func (o *Object) RemoveOmapRange(first, end string) { o.t.removeOmapRange(first, end) }
+
+// ClearOmap removes all keys and the header.
+func (o *Object) ClearOmap() { o.t.clearOmap() }
+
+// Client returns who called, and from where.
+func (o *Object) Client() (entity.Name, entity.Addr) { return o.t.req.Op.ReqID.Name, o.t.req.Addr }
+
+// Now returns the time.
+func (o *Object) Now() time.Time { return o.t.g.clock.Now() }
+
+// SnapContext returns the snap context of the request.
+func (o *Object) SnapContext() wire.SnapContext { return o.t.req.Op.SnapC }
+
+// SnapSeq returns the newest snapshot that the object has seen.
+func (o *Object) SnapSeq() uint64 { return o.t.o.seq }
+
+// Features returns the features of the client.
+func (o *Object) Features() uint64 { return o.t.req.Op.Features }
+
+// Watchers lists who watches the object.
+func (o *Object) Watchers() []wire.Watcher {
+	var l []wire.Watcher
+	for _, k := range slices.SortedFunc(maps.Keys(o.t.o.watches), watchKey.compare) {
+		w := o.t.o.watches[k]
+		l = append(l, wire.Watcher{Name: k.name, Cookie: k.cookie, Timeout: w.timeout, Addr: w.addr})
+	}
+	return l
+}

@@ -1,0 +1,344 @@
+package pg
+
+import (
+	"slices"
+
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// Pool is what of a pool matters to its objects.
+type Pool struct {
+	ID      int64
+	Erasure bool
+	// Overwrites says that an erasure coded pool takes more than appends.
+	Overwrites bool
+	// Full, when not 0, is the error of writes that make objects grow:
+	// ErrNoSpace or ErrQuota.
+	Full errno.Errno
+	// PoolSnaps is set for pools with snapshots of the whole pool: theirs is
+	// the context of every write.
+	PoolSnaps *wire.SnapContext
+	// Removed says which snapshots are gone though not trimmed yet; nil for
+	// none.
+	Removed func(snap uint64) bool
+	// SplitBits is how many bits of the hash the group fixes.
+	PGNum uint32
+}
+
+// Peer is the connection that a request came by. Peers are compared: a watch
+// belongs to the connection that registered it last.
+type Peer interface {
+	// Send passes a watch event on. It must not block.
+	Send(m *wire.WatchNotify, data msgr2.Data)
+}
+
+// Request is one MOSDOp.
+type Request struct {
+	Op    *wire.OSDOp
+	Peer  Peer
+	Addr  entity.Addr // of the client
+	Epoch uint32      // of the OSD's map
+	Pool  Pool
+	// Classes executes object class methods; nil knows none.
+	Classes Classes
+	// Sources holds, for the copy-from operations of the vector in order, what
+	// they copy.
+	Sources []Source
+	// Fail is asked before every operation; a result other than 0 becomes the
+	// operation's. It may be nil.
+	Fail func(i int, op *wire.Op) int32
+}
+
+// Source is an object's content, taken by Group.Source.
+type Source struct {
+	Result  int32
+	Version uint64
+	content content
+}
+
+// Outcome says what became of a request.
+type Outcome struct {
+	// Reply is nil when the request was dropped without an answer.
+	Reply *wire.OSDOpReply
+	// Wrote says that the request changed the object.
+	Wrote bool
+}
+
+// snapc returns the snap context that a write to o is made under.
+func (r *Request) snapc(o *object) wire.SnapContext {
+	sc := r.Op.SnapC
+	if r.Pool.PoolSnaps != nil {
+		sc = *r.Pool.PoolSnaps
+	}
+	if sc.Seq < o.seq {
+		return wire.SnapContext{Seq: o.seq}
+	}
+	if r.Pool.Removed != nil && slices.ContainsFunc(sc.Snaps, r.Pool.Removed) {
+		sc.Snaps = slices.DeleteFunc(slices.Clone(sc.Snaps), r.Pool.Removed)
+	}
+	return sc
+}
+
+// MayWrite reports whether the vector is one that the OSD orders as a write,
+// and the error of a class or method that does not exist.
+func MayWrite(m *wire.OSDOp, classes Classes) (write bool, result int32) {
+	for i := range m.Ops {
+		op := &m.Ops[i]
+		switch {
+		case op.Code == wire.OpWatch && op.Watch().Op == wire.WatchOpPing:
+		case op.Code == wire.OpCall:
+			class, method, _, ok := op.CallParts()
+			if !ok {
+				return write, inval
+			}
+			if classes == nil {
+				return write, errno.ErrNotSupported.Result()
+			}
+			w, r := classes.Writes(class, method)
+			if r != 0 {
+				return write, r
+			}
+			write = write || w
+		case op.Code.IsWrite():
+			write = true
+		}
+	}
+	return write, 0
+}
+
+const (
+	maxObjectName = 2048
+	maxNamespace  = 256
+	maxRequestOps = 16 << 10
+	// maxObjectSize is osd_max_object_size.
+	maxObjectSize = 128 << 20
+	maxXattrName  = 100
+	maxXattrSize  = 64 << 10
+	maxReturnVec  = 64
+)
+
+var (
+	inval  = errno.ErrInvalid.Result()
+	noent  = errno.ErrNotFound.Result()
+	notsup = errno.ErrNotSupported.Result()
+)
+
+func (g *Group) reply(r *Request, result int32) *wire.OSDOpReply {
+	m := r.Op
+	return &wire.OSDOpReply{
+		Object: m.Object, PG: wire.PG{Pool: m.PG.PG.Pool, Seed: m.Hash},
+		Flags:  m.Flags | wire.FlagAck | wire.FlagOnDisk,
+		Result: result, Epoch: r.Epoch, Ops: m.Ops, Retry: m.Retry,
+	}
+}
+
+// Refuse answers a request with an error, without executing it.
+func (g *Group) Refuse(r *Request, e errno.Errno) *wire.OSDOpReply {
+	clearOutputs(r.Op.Ops)
+	return g.reply(r, e.Result())
+}
+
+func clearOutputs(ops []wire.Op) {
+	for i := range ops {
+		ops[i].Data = msgr2.Data{}
+	}
+}
+
+func checkNames(m *wire.OSDOp) int32 {
+	switch {
+	case len(m.Object) > maxObjectName || len(m.Locator.Key) > maxObjectName || len(m.Locator.Namespace) > maxNamespace:
+		return errno.ErrNameTooLong.Result()
+	case m.Object == "":
+		return inval
+	case len(m.Ops) > maxRequestOps:
+		return errno.ErrTooBig.Result()
+	}
+	return 0
+}
+
+// Do executes a request. Inputs are replaced by outputs in its operations.
+func (g *Group) Do(r *Request) Outcome {
+	m := r.Op
+	if len(m.Ops) > 0 && m.Ops[0].Code.IsPG() {
+		return Outcome{Reply: g.doPG(r)}
+	}
+	write, result := MayWrite(m, r.Classes)
+	if result == 0 {
+		result = checkNames(m)
+	}
+	if result == 0 && write && m.Snap != wire.SnapHead {
+		result = inval
+	}
+	if result != 0 {
+		clearOutputs(m.Ops)
+		return Outcome{Reply: g.reply(r, result)}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return Outcome{}
+	}
+	if write {
+		if d := g.dups[m.ReqID]; d != nil {
+			return Outcome{Reply: g.repeat(r, d)}
+		}
+	}
+	key := m.Locator.Key
+	if key == m.Object {
+		key = ""
+	}
+	name := Name{m.Locator.Namespace, m.Object, key}
+	o := g.objects[name]
+	if o == nil {
+		if !write {
+			return Outcome{Reply: g.missing(r)}
+		}
+		o = g.object(name, m.Hash)
+	}
+	t := &txn{g: g, o: o, req: r, existed: o.exists}
+	out := g.run(t, write)
+	g.drop(o)
+	return out
+}
+
+func (g *Group) repeat(r *Request, d *dup) *wire.OSDOpReply {
+	clearOutputs(r.Op.Ops)
+	rep := g.reply(r, d.result)
+	if len(d.ops) > 0 {
+		rep.Ops = d.ops
+	}
+	rep.ReplayVersion, rep.UserVersion = d.version, d.userVersion
+	rep.BadReplay = wire.EVersion{Version: d.userVersion, Epoch: d.version.Epoch}
+	return rep
+}
+
+// missing answers a read of an object that is not there.
+func (g *Group) missing(r *Request) *wire.OSDOpReply {
+	clearOutputs(r.Op.Ops)
+	rep := g.reply(r, noent)
+	rep.UserVersion = g.userVersion
+	rep.BadReplay = wire.EVersion{Version: g.version, Epoch: r.Epoch}
+	return rep
+}
+
+// run finds what the request is about, executes it and answers.
+func (g *Group) run(t *txn, write bool) Outcome {
+	r, m, o := t.req, t.req.Op, t.o
+	t.at = &o.head
+	if !write && m.Snap != wire.SnapDir {
+		c, _, ok := t.resolve(m.Snap)
+		if !ok {
+			return Outcome{Reply: g.missing(r)}
+		}
+		if c != nil {
+			t.at = &c.content
+		}
+	}
+	if write && m.Flags&wire.FlagOrderSnap != 0 && r.Pool.PoolSnaps == nil && m.SnapC.Seq < o.seq {
+		clearOutputs(m.Ops)
+		return Outcome{Reply: g.reply(r, errno.ErrOldSnapContext.Result())}
+	}
+	result := t.execute()
+	version := o.head.version
+	if t.at != &o.head {
+		version = t.at.version
+	}
+	if result >= 0 && t.changed && t.grew && r.Pool.Full != 0 && m.Flags&wire.FlagFullForce == 0 {
+		if m.Flags&wire.FlagFullTry == 0 {
+			t.rollback()
+			return Outcome{}
+		}
+		result = r.Pool.Full.Result()
+	}
+	if result >= 0 && t.changed && write {
+		result = t.sealOutputs(result)
+	}
+	if result < 0 {
+		t.rollback()
+		rep := g.reply(r, result)
+		rep.UserVersion = version
+		if write {
+			g.remember(m.ReqID, &dup{result: result, version: wire.EVersion{Version: g.version, Epoch: r.Epoch}, userVersion: version})
+		}
+		return Outcome{Reply: rep}
+	}
+	if !t.changed {
+		t.undo = nil
+		g.apply(t)
+		rep := g.reply(r, result)
+		rep.UserVersion = version
+		return Outcome{Reply: rep}
+	}
+	t.commit()
+	g.apply(t)
+	rep := g.reply(r, result)
+	rep.ReplayVersion = wire.EVersion{Version: g.version, Epoch: r.Epoch}
+	rep.UserVersion = o.head.version
+	rep.BadReplay = wire.EVersion{Version: o.head.version, Epoch: r.Epoch}
+	d := &dup{result: result, version: rep.ReplayVersion, userVersion: rep.UserVersion}
+	if m.Flags&wire.FlagReturnVec != 0 {
+		d.ops = slices.Clone(m.Ops)
+	}
+	g.remember(m.ReqID, d)
+	return Outcome{Reply: rep, Wrote: true}
+}
+
+// sealOutputs does what an OSD does to the results of a write: without
+// RETURNVEC they are thrown away, with it they must be small.
+func (t *txn) sealOutputs(result int32) int32 {
+	ops := t.req.Op.Ops
+	if t.req.Op.Flags&wire.FlagReturnVec == 0 {
+		for i := range ops {
+			ops[i].Data = msgr2.Data{}
+			ops[i].Rval = min(ops[i].Rval, 0)
+		}
+		return 0
+	}
+	for i := range ops {
+		if ops[i].Data.Len() > maxReturnVec {
+			return errno.ErrOverflow.Result()
+		}
+	}
+	return result
+}
+
+// execute runs the vector up to the first failure.
+func (t *txn) execute() int32 {
+	var result int32
+	ops := t.req.Op.Ops
+	source := 0
+	for i := range ops {
+		op := &ops[i]
+		in := op.Data
+		result = 0
+		if t.req.Fail != nil {
+			result = t.req.Fail(i, op)
+		}
+		if result == 0 {
+			var out msgr2.Data
+			out, result = t.step(op, &source)
+			op.Data = out
+		} else {
+			op.Data = msgr2.Data{}
+		}
+		_ = in
+		op.Rval = result
+		if result < 0 && op.Flags&wire.OpFlagFailOK != 0 {
+			result = 0
+		}
+		if result < 0 {
+			for j := i + 1; j < len(ops); j++ {
+				ops[j].Data, ops[j].Rval = msgr2.Data{}, 0
+			}
+			break
+		}
+	}
+	return result
+}
+
+// reader is a Reader over an operation's whole input.
+func reader(op *wire.Op) *denc.Reader { return denc.NewReader(op.Data.Bytes()) }

@@ -1,0 +1,47 @@
+package pg
+
+import "slices"
+
+// Trim removes a snapshot from all objects: clones that no other snapshot needs
+// go. It returns how many clones went.
+func (g *Group) Trim(snap uint64) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gone := 0
+	for _, o := range g.objects {
+		for i, c := range o.clones {
+			if !slices.Contains(c.snaps, snap) {
+				continue
+			}
+			c.snaps = slices.DeleteFunc(slices.Clone(c.snaps), func(s uint64) bool { return s == snap })
+			if len(c.snaps) > 0 {
+				break
+			}
+			if i > 0 {
+				// What the older clone has in common with this one and this one
+				// with the next, it has in common with the next.
+				o.clones[i-1].overlap = o.clones[i-1].overlap.Intersect(c.overlap)
+			}
+			o.clones = slices.Delete(slices.Clone(o.clones), i, i+1)
+			gone++
+			g.version++
+			break
+		}
+		g.drop(o)
+	}
+	return gone
+}
+
+// HasSnap reports whether a clone is kept for the snapshot.
+func (g *Group) HasSnap(snap uint64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, o := range g.objects {
+		for _, c := range o.clones {
+			if slices.Contains(c.snaps, snap) {
+				return true
+			}
+		}
+	}
+	return false
+}

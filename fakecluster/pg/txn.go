@@ -1,0 +1,299 @@
+package pg
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/rbdm/rbdm/fakecluster/store"
+	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// txn is one operation vector in execution. Changes are made at once and
+// undone when the vector fails.
+type txn struct {
+	g   *Group
+	o   *object
+	req *Request
+
+	// at is what reads see: the head, or a clone's content.
+	at *content
+
+	changed  bool // something is to be logged
+	prepared bool // the clone that the snap context demands was made
+	existed  bool // the head, before the vector
+	grew     bool
+	modified store.Ranges
+	undo     []func()
+
+	dataSaved, attrsSaved, headSaved bool
+
+	effects effects
+}
+
+func (t *txn) rollback() {
+	for _, f := range slices.Backward(t.undo) {
+		f()
+	}
+	t.undo = nil
+}
+
+// touch comes before every change: it makes the clone that the snap context
+// demands, and keeps what undoing needs.
+func (t *txn) touch() {
+	t.changed = true
+	if t.headSaved {
+		return
+	}
+	t.headSaved = true
+	o := t.o
+	exists, mtime, version := o.exists, o.head.mtime, o.head.version
+	t.undo = append(t.undo, func() { o.exists, o.head.mtime, o.head.version = exists, mtime, version })
+	t.makeClone()
+}
+
+// makeClone keeps the head as a clone when the write's snap context has a
+// snapshot that the object has not seen.
+func (t *txn) makeClone() {
+	o, sc := t.o, t.req.snapc(t.o)
+	if o.exists && len(sc.Snaps) > 0 && sc.Snaps[0] > o.seq {
+		c := &clone{id: sc.Seq}
+		for _, s := range sc.Snaps {
+			if s > o.seq {
+				c.snaps = append(c.snaps, s)
+			}
+		}
+		c.overlap = store.Ranges{}.Add(0, o.head.data.Size())
+		c.content = o.head.clone()
+		o.clones = append(o.clones, c)
+		t.undo = append(t.undo, func() { o.clones = o.clones[:len(o.clones)-1] })
+	}
+	if sc.Seq > o.seq {
+		seq := o.seq
+		o.seq = sc.Seq
+		t.undo = append(t.undo, func() { o.seq = seq })
+	}
+}
+
+func (c *content) clone() content {
+	n := *c
+	n.data = c.data.Clone()
+	n.omap = c.omap.Clone()
+	n.xattrs = maps.Clone(c.xattrs)
+	return n
+}
+
+// create makes the head if it is not there.
+func (t *txn) create() {
+	t.touch()
+	if !t.o.exists {
+		t.o.exists = true
+		t.grew = true
+	}
+}
+
+func (t *txn) saveData() {
+	if t.dataSaved {
+		return
+	}
+	t.dataSaved = true
+	o, old := t.o, t.o.head.data.Saved()
+	t.undo = append(t.undo, func() { o.head.data = old })
+}
+
+func (t *txn) write(off uint64, d msgr2.Data) {
+	t.create()
+	t.saveData()
+	before := t.o.head.data.Size()
+	t.o.head.data.Write(off, d)
+	t.grew = t.grew || t.o.head.data.Size() > before
+	t.modified = t.modified.Add(off, uint64(d.Len()))
+}
+
+func (t *txn) truncate(size uint64) {
+	t.touch()
+	t.saveData()
+	old := t.o.head.data.Size()
+	if size < old {
+		t.modified = t.modified.Add(size, old-size)
+	}
+	t.grew = t.grew || size > old
+	t.o.head.data.Truncate(size)
+}
+
+func (t *txn) zero(off, n uint64) {
+	t.touch()
+	t.saveData()
+	if size := t.o.head.data.Size(); off < size {
+		n = min(n, size-off)
+		t.o.head.data.Zero(off, n)
+		t.modified = t.modified.Add(off, n)
+	}
+}
+
+func (t *txn) remove() {
+	t.touch()
+	t.saveData()
+	t.saveAttrs()
+	t.saveOmap()
+	o := t.o
+	t.modified = t.modified.Add(0, o.head.data.Size())
+	o.exists = false
+	o.head.data, o.head.omap, o.head.xattrs = store.Bytes{}, store.Omap{}, nil
+	t.effects.dropWatches = true
+}
+
+func (t *txn) saveAttrs() {
+	if t.attrsSaved {
+		return
+	}
+	t.attrsSaved = true
+	o, old := t.o, t.o.head.xattrs
+	t.undo = append(t.undo, func() { o.head.xattrs = old })
+	o.head.xattrs = maps.Clone(old)
+	if o.head.xattrs == nil {
+		o.head.xattrs = map[string][]byte{}
+	}
+}
+
+func (t *txn) setXattr(name string, v []byte) {
+	t.create()
+	t.saveAttrs()
+	if t.o.head.xattrs == nil {
+		t.o.head.xattrs = map[string][]byte{}
+	}
+	t.o.head.xattrs[name] = slices.Clone(v)
+}
+
+func (t *txn) removeXattr(name string) {
+	t.touch()
+	t.saveAttrs()
+	delete(t.o.head.xattrs, name)
+}
+
+// saveOmap keeps the whole omap for undoing; single keys are undone one by one.
+func (t *txn) saveOmap() {
+	o, old := t.o, t.o.head.omap.Clone()
+	t.undo = append(t.undo, func() { o.head.omap = old })
+}
+
+func (t *txn) setOmap(key string, v []byte) {
+	t.create()
+	o := t.o
+	old, had := o.head.omap.Get(key)
+	t.undo = append(t.undo, func() {
+		if had {
+			o.head.omap.Set(key, old)
+		} else {
+			o.head.omap.Remove(key)
+		}
+	})
+	o.head.omap.Set(key, slices.Clone(v))
+}
+
+func (t *txn) removeOmap(key string) {
+	t.touch()
+	o := t.o
+	if old, had := o.head.omap.Get(key); had {
+		t.undo = append(t.undo, func() { o.head.omap.Set(key, old) })
+		o.head.omap.Remove(key)
+	}
+}
+
+func (t *txn) setOmapHeader(v []byte) {
+	t.create()
+	o, old := t.o, t.o.head.omap.Header
+	t.undo = append(t.undo, func() { o.head.omap.Header = old })
+	o.head.omap.Header = slices.Clone(v)
+}
+
+func (t *txn) clearOmap() {
+	t.touch()
+	t.saveOmap()
+	t.o.head.omap.Clear()
+}
+
+func (t *txn) removeOmapRange(first, end string) {
+	t.touch()
+	t.saveOmap()
+	t.o.head.omap.RemoveRange(first, end)
+}
+
+// replace makes the head equal to c.
+func (t *txn) replace(c content) {
+	t.create()
+	t.saveData()
+	t.saveAttrs()
+	t.saveOmap()
+	h := &t.o.head
+	h.data, h.omap, h.xattrs = c.data, c.omap, c.xattrs
+	t.grew = true
+}
+
+// commit seals a vector that succeeded.
+func (t *txn) commit() {
+	o := t.o
+	if n := len(o.clones); n > 0 {
+		last := o.clones[n-1]
+		last.overlap = last.overlap.Subtract(t.modified)
+	}
+	t.g.version++
+	t.g.userVersion = max(t.g.userVersion, o.head.version) + 1
+	o.head.version = t.g.userVersion
+	if !t.req.Op.ModTime.IsZero() {
+		o.head.mtime = t.req.Op.ModTime
+	}
+	t.undo = nil
+}
+
+// resolve finds what the request's snapshot id means: the head (head is true),
+// a clone, or nothing.
+func (t *txn) resolve(snap uint64) (c *clone, head, ok bool) {
+	o := t.o
+	if snap == wire.SnapHead {
+		return nil, true, o.exists
+	}
+	if t.req.Pool.Removed != nil && t.req.Pool.Removed(snap) {
+		return nil, false, false
+	}
+	if snap > o.seq {
+		return nil, true, o.exists
+	}
+	for _, c := range o.clones {
+		if c.id >= snap {
+			return c, false, slices.Contains(c.snaps, snap)
+		}
+	}
+	return nil, false, false
+}
+
+// rollbackTo makes the head what it was at a snapshot.
+func (t *txn) rollbackTo(snap uint64) int32 {
+	c, head, ok := t.resolve(snap)
+	switch {
+	case head:
+		return 0
+	case !ok:
+		if t.o.exists {
+			t.remove()
+		}
+		return 0
+	}
+	// What is equal from the clone up to the head needs no mark.
+	o := t.o
+	t.touch()
+	same := store.Ranges{{Off: 0, Len: math.MaxUint64}}
+	for _, k := range o.clones {
+		if k.id >= c.id && k.id <= o.clones[len(o.clones)-1].id {
+			same = same.Intersect(k.overlap)
+		}
+	}
+	size := max(o.head.data.Size(), c.content.data.Size())
+	t.modified = append(store.Ranges(nil), t.modified...)
+	for _, r := range (store.Ranges{{Off: 0, Len: size}}).Subtract(same) {
+		t.modified = t.modified.Add(r.Off, r.Len)
+	}
+	t.replace(c.content.clone())
+	return 0
+}

@@ -1,0 +1,395 @@
+package fakecluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
+)
+
+// check is one entry of the health report.
+type check struct {
+	code, severity, summary string
+	count                   int
+	detail                  []string
+}
+
+// checks returns what is wrong with the cluster.
+func (c *Cluster) checks() []check {
+	var out []check
+	if down := len(c.mons) - len(c.quorum()); down > 0 {
+		out = append(out, check{"MON_DOWN", "HEALTH_WARN", fmt.Sprintf("%d/%d mons down, quorum %s", down, len(c.mons), strings.Join(c.quorumNames(), ",")), down, nil})
+	}
+	down := 0
+	var detail []string
+	for i, s := range c.osdmap.State {
+		if s&osdmap.StateExists != 0 && s&osdmap.StateUp == 0 && c.osdmap.Weight[i] > 0 {
+			down++
+			detail = append(detail, fmt.Sprintf("osd.%d (root=default,host=host%d) is down", i, i))
+		}
+	}
+	if down > 0 {
+		out = append(out, check{"OSD_DOWN", "HEALTH_WARN", fmt.Sprintf("%d osds down", down), down, detail})
+	}
+	var flags []string
+	for _, f := range mapFlags {
+		if f.warn && c.osdmap.HasFlag(f.bit) {
+			flags = append(flags, f.name)
+		}
+	}
+	if len(flags) > 0 {
+		out = append(out, check{"OSDMAP_FLAGS", "HEALTH_WARN", strings.Join(flags, ",") + " flag(s) set", len(flags), nil})
+	}
+	single := 0
+	detail = nil
+	for _, id := range poolsByID(c.osdmap) {
+		if p := c.osdmap.Pools[id]; p.Size == 1 && !p.IsErasure() {
+			single++
+			detail = append(detail, fmt.Sprintf("pool '%s' has no replicas configured", c.osdmap.PoolNames[id]))
+		}
+	}
+	if single > 0 {
+		out = append(out, check{"POOL_NO_REDUNDANCY", "HEALTH_WARN", fmt.Sprintf("%d pool(s) have no replicas configured", single), single, detail})
+	}
+	return out
+}
+
+func overall(checks []check) string {
+	s := "HEALTH_OK"
+	for _, c := range checks {
+		s = c.severity
+	}
+	return s
+}
+
+func healthObject(checks []check, detail bool) object {
+	o := object{}
+	for _, c := range checks {
+		v := object{{"severity", c.severity}, {"summary", object{{"message", c.summary}, {"count", c.count}}}}
+		if detail {
+			list := []object{}
+			for _, d := range c.detail {
+				list = append(list, object{{"message", d}})
+			}
+			v = append(v, field{"detail", list})
+		}
+		o = append(o, field{c.code, append(v, field{"muted", false})})
+	}
+	return object{{"status", overall(checks)}, {"checks", o}, {"mutes", []string{}}}
+}
+
+func (k *call) health() errno.Errno {
+	checks := k.c.checks()
+	detail := k.args.str("detail") == "detail"
+	if !k.plain() {
+		return k.json(healthObject(checks, detail))
+	}
+	var sum []string
+	for _, c := range checks {
+		sum = append(sum, c.summary)
+	}
+	k.print("%s", overall(checks))
+	if len(sum) > 0 {
+		k.print(" %s", strings.Join(sum, "; "))
+	}
+	k.print("\n")
+	if detail {
+		for _, c := range checks {
+			k.print("[%s] %s: %s\n", strings.TrimPrefix(c.severity, "HEALTH_")[:3], c.code, c.summary)
+			for _, d := range c.detail {
+				k.print("    %s\n", d)
+			}
+		}
+	}
+	return 0
+}
+
+// quorum returns the ranks of the running monitors.
+func (c *Cluster) quorum() []int {
+	out := []int{}
+	for _, m := range c.mons {
+		if m.running() {
+			out = append(out, m.rank)
+		}
+	}
+	return out
+}
+
+func (c *Cluster) quorumNames() []string {
+	out := []string{}
+	for _, r := range c.quorum() {
+		out = append(out, c.mons[r].id)
+	}
+	return out
+}
+
+// osdCounts returns how many OSDs there are, are up and are in.
+func (c *Cluster) osdCounts() (n, up, in int) {
+	for i, s := range c.osdmap.State {
+		if s&osdmap.StateExists == 0 {
+			continue
+		}
+		n++
+		if s&osdmap.StateUp != 0 {
+			up++
+		}
+		if c.osdmap.Weight[i] > 0 {
+			in++
+		}
+	}
+	return n, up, in
+}
+
+// pgStates counts placement groups by state.
+func (c *Cluster) pgStates() map[string]int {
+	out := map[string]int{}
+	for _, p := range c.view.Load().pools {
+		for i := range p.groups {
+			live := 0
+			for _, o := range p.acting[i] {
+				if o != osdmap.NoOSD {
+					live++
+				}
+			}
+			switch {
+			case p.primary[i] < 0 && live == 0:
+				out["stale+down"]++
+			case p.primary[i] < 0:
+				out["undersized+degraded+peered"]++
+			case live < int(p.pool.Size):
+				out["active+undersized"]++
+			default:
+				out["active+clean"]++
+			}
+		}
+	}
+	return out
+}
+
+func (c *Cluster) numPGs() int {
+	n := 0
+	for _, g := range c.groups {
+		n += len(g)
+	}
+	return n
+}
+
+func (k *call) clusterStatus() errno.Errno {
+	c := k.c
+	c.services.expire(c.clock.Now())
+	n, up, in := c.osdCounts()
+	s, raw := c.total()
+	size := uint64(n) * osdBytes
+	states := c.pgStates()
+	if k.plain() {
+		k.statusText()
+		return 0
+	}
+	byState := []object{}
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		byState = append(byState, object{{"state_name", name}, {"count", states[name]}})
+	}
+	return k.json(object{
+		{"fsid", c.fsid.String()}, {"health", healthObject(c.checks(), false)},
+		{"election_epoch", 3}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()},
+		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())},
+		{"monmap", object{{"epoch", c.monmap.Epoch}, {"min_mon_release_name", c.release().name}, {"num_mons", len(c.mons)}}},
+		{"osdmap", object{
+			{"epoch", c.osdmap.Epoch}, {"num_osds", n}, {"num_up_osds", up}, {"osd_up_since", c.osdmap.LastUpChange.Sec},
+			{"num_in_osds", in}, {"osd_in_since", c.osdmap.LastInChange.Sec}, {"num_remapped_pgs", 0},
+		}},
+		{"pgmap", object{
+			{"pgs_by_state", byState}, {"num_pgs", c.numPGs()}, {"num_pools", len(c.osdmap.Pools)}, {"num_objects", s.Objects},
+			{"data_bytes", s.Bytes}, {"bytes_used", raw}, {"bytes_avail", size - min(size, raw)}, {"bytes_total", size},
+		}},
+		{"fsmap", object{{"epoch", 1}, {"by_rank", []string{}}, {"up:standby", 0}}},
+		{"mgrmap", object{
+			{"available", c.mgrmap.Available}, {"num_standbys", 0}, {"modules", c.mgrmap.Modules}, {"services", stringObject(c.mgrmap.Services)},
+		}},
+		{"servicemap", c.services.dump()}, {"progress_events", object{}},
+	})
+}
+
+func (k *call) statusText() {
+	c := k.c
+	n, up, in := c.osdCounts()
+	s, raw := c.total()
+	size := uint64(n) * osdBytes
+	k.print("  cluster:\n    id:     %s\n    health: %s\n", c.fsid, overall(c.checks()))
+	for _, x := range c.checks() {
+		k.print("            %s\n", x.summary)
+	}
+	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)\n    mgr: %s(active, since %s)\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
+		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.started), c.mgrmap.ActiveName, c.age(c.started), n, up,
+		c.age(c.osdmap.LastUpChange.Std()), in, c.age(c.osdmap.LastInChange.Std()))
+	for _, name := range slices.Sorted(maps.Keys(c.services.daemons)) {
+		hosts := map[string]bool{}
+		for _, d := range c.services.daemons[name] {
+			hosts[d.metadata["hostname"]] = true
+		}
+		plural := ""
+		if len(c.services.daemons[name]) > 1 {
+			plural = "s"
+		}
+		k.print("    %s: %d daemon%s active (%d hosts)\n", name, len(c.services.daemons[name]), plural, len(hosts))
+	}
+	k.print(" \n  data:\n    pools:   %d pools, %d pgs\n    objects: %s objects, %s\n    usage:   %s used, %s / %s avail\n",
+		len(c.osdmap.Pools), c.numPGs(), countText(s.Objects), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size))
+	states := c.pgStates()
+	for i, name := range slices.Sorted(maps.Keys(states)) {
+		label := "             "
+		if i == 0 {
+			label = "    pgs:     "
+		}
+		k.print("%s%d %s\n", label, states[name], name)
+	}
+	k.print(" \n")
+}
+
+func (k *call) df() errno.Errno {
+	c := k.c
+	n, _, _ := c.osdCounts()
+	_, raw := c.total()
+	size := uint64(n) * osdBytes
+	avail := size - min(size, raw)
+	ratio := float64(raw) / float64(max(size, 1))
+	pools := []object{}
+	t := table{head: []string{"POOL", "ID", "PGS", "STORED", "OBJECTS", "USED", "%USED", "MAX AVAIL"}, right: []bool{false, true, true, true, true, true, true, true}}
+	for _, id := range poolsByID(c.osdmap) {
+		s := c.poolStat(id)
+		used := rawBytes(c.osdmap, id, s.Stored)
+		room := avail / max(1, rawBytes(c.osdmap, id, 1))
+		share := float64(used) / float64(max(1, used+avail))
+		pools = append(pools, object{{"name", c.osdmap.PoolNames[id]}, {"id", id}, {"stats", object{
+			{"stored", s.Stored}, {"objects", s.Objects}, {"kb_used", (used + 1023) / 1024}, {"bytes_used", used},
+			{"percent_used", share}, {"max_avail", room},
+		}}})
+		t.rows = append(t.rows, []string{c.osdmap.PoolNames[id], fmt.Sprint(id), fmt.Sprint(len(c.groups[id])), bytesText(s.Stored),
+			countText(s.Objects), bytesText(used), percent(share), bytesText(room)})
+	}
+	totals := object{
+		{"total_bytes", size}, {"total_avail_bytes", avail}, {"total_used_bytes", raw}, {"total_used_raw_bytes", raw},
+		{"total_used_raw_ratio", ratio}, {"num_osds", n}, {"num_per_pool_osds", n}, {"num_per_pool_omap_osds", n},
+	}
+	if !k.plain() {
+		return k.json(object{{"stats", totals}, {"stats_by_class", object{{"ssd", totals[:5]}}}, {"pools", pools}})
+	}
+	h := table{head: []string{"CLASS", "SIZE", "AVAIL", "USED", "RAW USED", "%RAW USED"}, right: []bool{false, true, true, true, true, true}}
+	for _, name := range []string{"ssd", "TOTAL"} {
+		h.rows = append(h.rows, []string{name, bytesText(size), bytesText(avail), bytesText(raw), bytesText(raw), percent(ratio)})
+	}
+	k.print("--- RAW STORAGE ---\n%s \n--- POOLS ---\n%s", h.text(2), t.text(2))
+	return 0
+}
+
+func percent(r float64) string {
+	if r == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%.2f", r*100)
+}
+
+func (k *call) versions() errno.Errno {
+	c := k.c
+	v := c.release().version
+	_, up, _ := c.osdCounts()
+	mons := len(c.quorum())
+	return k.json(object{
+		{"mon", object{{v, mons}}}, {"mgr", object{{v, 1}}}, {"osd", object{{v, up}}}, {"overall", object{{v, mons + 1 + up}}},
+	})
+}
+
+func (k *call) featureList() errno.Errno {
+	c := k.c
+	one := func(n int) []object {
+		return []object{{{"features", fmt.Sprintf("%#x", c.features())}, {"release", "luminous"}, {"num", n}}}
+	}
+	_, up, _ := c.osdCounts()
+	return k.json(object{{"mon", one(len(c.mons))}, {"osd", one(up)}, {"client", one(len(c.sessions))}, {"mgr", one(1)}})
+}
+
+func addrVecObject(v entity.AddrVec) object {
+	list := []object{}
+	for _, a := range v {
+		list = append(list, object{{"type", a.Type.String()}, {"addr", a.IP.String()}, {"nonce", a.Nonce}})
+	}
+	return object{{"addrvec", list}}
+}
+
+func (c *Cluster) monmapObject() object {
+	mons := []object{}
+	for i, name := range c.monmap.Ranks {
+		info := c.monmap.Mons[name]
+		plain := ""
+		if len(info.Addrs) > 0 {
+			plain = info.Addrs[0].IP.String() + "/0"
+		}
+		mons = append(mons, object{
+			{"rank", i}, {"name", name}, {"public_addrs", addrVecObject(info.Addrs)}, {"addr", plain}, {"public_addr", plain},
+			{"priority", info.Priority}, {"weight", info.Weight}, {"crush_location", "{}"},
+		})
+	}
+	t := c.monmap.Created.Std().Format("2006-01-02T15:04:05.000000Z")
+	return object{
+		{"epoch", c.monmap.Epoch}, {"fsid", c.fsid.String()}, {"modified", t}, {"created", t},
+		{"min_mon_release", c.release().number}, {"min_mon_release_name", c.release().name}, {"election_strategy", 1},
+		{"disallowed_leaders", ""}, {"stretch_mode", false}, {"tiebreaker_mon", ""}, {"removed_ranks", ""},
+		{"features", object{{"persistent", []string{"kraken", "luminous"}}, {"optional", []string{}}}}, {"mons", mons},
+	}
+}
+
+func (k *call) monDump() errno.Errno {
+	c := k.c
+	k.status = fmt.Sprintf("dumped monmap epoch %d", c.monmap.Epoch)
+	if !k.plain() {
+		return k.json(append(c.monmapObject(), field{"quorum", c.quorum()}))
+	}
+	t := cephTime(c.started)
+	k.print("epoch %d\nfsid %s\nlast_changed %s\ncreated %s\nmin_mon_release %d (%s)\nelection_strategy: 1\n",
+		c.monmap.Epoch, c.fsid, t, t, c.release().number, c.release().name)
+	for i, name := range c.monmap.Ranks {
+		k.print("%d: %s mon.%s\n", i, c.monmap.Mons[name].Addrs, name)
+	}
+	return 0
+}
+
+func (k *call) monStat() errno.Errno {
+	c := k.c
+	if !k.plain() {
+		return k.json(object{{"epoch", c.monmap.Epoch}, {"num_mons", len(c.mons)}, {"leader", "a"}, {"quorum", c.quorum()}})
+	}
+	var mons []string
+	for _, name := range c.monmap.Ranks {
+		mons = append(mons, name+"="+c.monmap.Mons[name].Addrs.String())
+	}
+	names := c.quorumNames()
+	return k.print("e%d: %d mons at {%s} removed_ranks: {} disallowed_leaders: {}, election epoch 3, leader %d %s, quorum %s %s\n",
+		c.monmap.Epoch, len(c.mons), strings.Join(mons, ","), c.quorum()[0], names[0],
+		strings.Trim(strings.ReplaceAll(fmt.Sprint(c.quorum()), " ", ","), "[]"), strings.Join(names, ","))
+}
+
+func (k *call) quorumStatus() errno.Errno {
+	c := k.c
+	return k.json(object{
+		{"election_epoch", 3}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()}, {"quorum_leader_name", c.quorumNames()[0]},
+		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())},
+		{"features", object{{"quorum_con", fmt.Sprint(c.features())}, {"quorum_mon", []string{"kraken", "luminous"}}}},
+		{"monmap", c.monmapObject()},
+	})
+}
+
+func (k *call) mgrDump() errno.Errno {
+	m := &k.c.mgrmap
+	return k.json(object{
+		{"epoch", m.Epoch}, {"flags", 0}, {"active_gid", m.ActiveGID}, {"active_name", m.ActiveName},
+		{"active_addrs", addrVecObject(m.ActiveAddrs)}, {"active_addr", m.ActiveAddrs[0].IP.String() + "/" + fmt.Sprint(m.ActiveAddrs[0].Nonce)},
+		{"active_change", cephTime(m.ActiveChange.Std())}, {"active_mgr_features", m.ActiveFeatures}, {"available", m.Available},
+		{"standbys", []string{}}, {"modules", m.Modules}, {"available_modules", []string{}}, {"services", stringObject(m.Services)},
+		{"always_on_modules", object{{k.c.release().name, m.AlwaysOn[uint32(k.c.release().number)]}}},
+		{"last_failure_osd_epoch", 0}, {"active_clients", []string{}},
+	})
+}
