@@ -43,31 +43,32 @@ func TestBothEndsKnowEachOther(t *testing.T) {
 }
 
 func TestMessagesArriveInOrderAndWhole(t *testing.T) {
+	sizes := []int{0, 1, 15, 16, 17, 47, 48, 49, 1023, 4096, 4097, 70000, 1 << 20, 9 << 20, 5}
+	const count = 60
+	var want [count]Message
+	for i := range want {
+		n := sizes[i%len(sizes)]
+		m := Message{Type: uint16(i), TID: uint64(i), Version: 8, Compat: 4, Priority: 63, Front: text(n % 5000)}
+		switch i % 4 {
+		case 0:
+			m.Data = NewData(noise(n, uint64(i)))
+		case 1:
+			m.Data = NewData(text(n/3), text(n-n/3))
+		case 2:
+			m.Middle = noise(n%100, 2)
+			m.Data = NewData(text(n))
+		}
+		want[i] = m
+	}
 	for _, v := range variants {
 		t.Run(v.String(), func(t *testing.T) {
 			ci, si := newInbox(), newInbox()
 			c, s := connected(t, v, ci, si)
-			sizes := []int{0, 1, 15, 16, 17, 47, 48, 49, 1023, 4096, 4097, 70000, 1 << 20, 9 << 20, 5}
-			build := func(i int) *Message {
-				n := sizes[i%len(sizes)]
-				m := &Message{Type: uint16(i), TID: uint64(i), Version: 8, Compat: 4, Priority: 63, Front: text(n % 5000)}
-				switch i % 4 {
-				case 0:
-					m.Data = NewData(noise(n, uint64(i)))
-				case 1:
-					m.Data = NewData(text(n/3), text(n-n/3))
-				case 2:
-					m.Middle = noise(n%100, 2)
-					m.Data = NewData(text(n))
-				}
-				return m
-			}
-			const count = 60
 			var wg sync.WaitGroup
 			for _, end := range []*Conn{c, s} {
 				wg.Go(func() {
-					for i := range count {
-						if err := end.Send(build(i)); err != nil {
+					for _, m := range want {
+						if err := end.Send(&m); err != nil {
 							t.Error(err)
 						}
 					}
@@ -75,10 +76,10 @@ func TestMessagesArriveInOrderAndWhole(t *testing.T) {
 			}
 			for _, in := range []*inbox{ci, si} {
 				wg.Go(func() {
-					for i := range count {
+					for i := range want {
 						select {
 						case m := <-in.msgs:
-							sameMessage(t, m, build(i))
+							sameMessage(t, m, &want[i])
 							if m.Seq != uint64(i+1) {
 								t.Errorf("message %d has number %d", i, m.Seq)
 							}
