@@ -68,18 +68,15 @@ type mapSpec struct {
 }
 
 func (s mapSpec) build() *osdmap.Map {
-	pool := s.pool
-	pool.PGNum = max(pool.PGNum, 8)
-	pool.PGPNum, pool.PGNumPending = pool.PGNum, pool.PGNum
-	pool.Type, pool.Size, pool.MinSize, pool.ObjectHash = osdmap.PoolReplicated, max(pool.Size, 2), max(pool.MinSize, 1), osdmap.HashRjenkins
+	pool := osdmap.NewPool(osdmap.PoolReplicated, 2, 1, max(s.pool.PGNum, 8))
+	pool.Flags, pool.LastForceResend = s.pool.Flags, s.pool.LastForceResend
 	if s.erasure {
 		pool.Type = osdmap.PoolErasure
 	}
-	pool.ReadTier, pool.WriteTier = -1, -1
 	m := osdmap.New(denc.UUID{})
 	m.Epoch, m.Flags = s.epoch, osdmap.FlagSortBitwise|s.flags
 	if !s.noPool {
-		m.Pools[1] = &pool
+		m.Pools[1] = pool
 	}
 	for i := range int32(4) {
 		addr := entity.Addr{Type: entity.AddrMsgr2, Nonce: s.nonce, IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 6800)}

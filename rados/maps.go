@@ -78,7 +78,6 @@ func (o *objecter) takeMaps(m *wire.OSDMapMessage) {
 // from cur.
 func nextMap(cur *mapView, m *wire.OSDMapMessage) (next *osdmap.Map, skipped bool, err error) {
 	e := cur.epoch() + 1
-	_, last := m.Range()
 	if cur.m == nil {
 		// The first one: the newest whole map.
 		for f := range m.Full {
@@ -96,15 +95,23 @@ func nextMap(cur *mapView, m *wire.OSDMapMessage) (next *osdmap.Map, skipped boo
 		next, err = osdmap.Decode(p)
 		return next, false, wrapEpoch(err, e)
 	}
-	if cur.m != nil && e < m.Oldest {
-		for f := m.Oldest; f <= last; f++ {
-			if p, ok := m.Full[f]; ok {
-				next, err = osdmap.Decode(p)
-				return next, true, wrapEpoch(err, f)
-			}
-		}
+	if f := lowestFull(m, e); cur.m != nil && f != 0 {
+		next, err = osdmap.Decode(m.Full[f])
+		return next, true, wrapEpoch(err, f)
 	}
 	return nil, false, nil
+}
+
+// lowestFull returns the lowest epoch from e on that is there as a whole, 0 for
+// none.
+func lowestFull(m *wire.OSDMapMessage, e uint32) uint32 {
+	lowest := uint32(0)
+	for f := range m.Full {
+		if f >= e && (lowest == 0 || f < lowest) {
+			lowest = f
+		}
+	}
+	return lowest
 }
 
 func wrapEpoch(err error, e uint32) error {

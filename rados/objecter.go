@@ -156,8 +156,8 @@ func (o *objecter) submit(r *request) {
 			r.tid = o.lastTID.Add(1)
 			s.add(r)
 			s.send(r)
-			s.mu.Unlock()
 			waits := s == o.homeless || r.tgt.paused
+			s.mu.Unlock()
 			o.mu.RUnlock()
 			if v == poolGone {
 				o.checkPools()

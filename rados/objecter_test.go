@@ -57,6 +57,19 @@ func TestResultsReachTheirOperations(t *testing.T) {
 		if !errors.Is(data.Err(), ErrNotFound) || !errors.Is(st.Err(), ErrNotFound) {
 			t.Error(data.Err(), st.Err())
 		}
+		// What was not reached has no result.
+		var before, failing, after *Bytes
+		p = b.goCtx(context.Background(), b.io(), "o", func(op *Op) {
+			before, failing, after = op.Read(0, 3), op.GetXattr("a"), op.Read(0, 3)
+		})
+		s := b.one(0)
+		rep := wire.OSDOpReply{Result: -61, Retry: -1, Ops: make([]wire.Op, 3)}
+		rep.Ops[0].Data, rep.Ops[1].Rval = msgr2.NewData([]byte("abc")), -61
+		s.conn.l.handle(s.conn, &msgr2.Message{Type: wire.TypeOSDOpReply, TID: s.tid, Front: rep.Append(nil), Data: rep.Payload()})
+		p.wantDone(ErrNoData)
+		if before.Err() != nil || string(before.Bytes()) != "abc" || !errors.Is(failing.Err(), ErrNoData) || !errors.Is(after.Err(), ErrNoData) {
+			t.Error(before.Err(), failing.Err(), after.Err())
+		}
 		// An output that cannot be read is an error, not zeros.
 		p = b.goCtx(context.Background(), b.io(), "o", func(op *Op) { st = op.Stat() })
 		b.one(0).reply(0, []byte("short"))

@@ -122,27 +122,38 @@ func (r *request) encode(epoch uint32) *msgr2.Message {
 // vector's error.
 func (r *request) deliver(rep *wire.OSDOpReply) error {
 	overall := resultError(rep.Result)
+	last := r.lastReached(rep)
 	for i, s := range r.op.steps {
-		if s.out == nil {
-			continue
-		}
-		if i >= len(rep.Ops) {
+		switch {
+		case s.out == nil:
+		case i > last:
 			s.out.fail(orError(overall, errShortReply))
-			continue
-		}
-		s.out.complete(rep.Ops[i].Rval, rep.Ops[i].Data)
-		if err := s.out.Err(); err == nil {
-			continue
-		} else if overall != nil && rep.Ops[i].Rval >= 0 {
-			s.out.fail(overall) // it was not reached
-		} else if overall == nil && rep.Ops[i].Rval >= 0 && !r.isWrite() {
-			overall = err // its output cannot be read
+		default:
+			s.out.complete(rep.Ops[i].Rval, rep.Ops[i].Data)
+			if err := s.out.Err(); err != nil && overall == nil && rep.Ops[i].Rval >= 0 && !r.isWrite() {
+				overall = err // its output cannot be read
+			}
 		}
 	}
 	if overall == nil {
 		r.op.result, r.op.version = rep.Result, rep.UserVersion
 	}
 	return overall
+}
+
+// lastReached returns the index of the last operation whose result counts: the
+// one that failed the vector, or the last one of the reply.
+func (r *request) lastReached(rep *wire.OSDOpReply) int {
+	n := min(len(rep.Ops), len(r.op.steps))
+	if rep.Result >= 0 {
+		return n - 1
+	}
+	for i := range n {
+		if rep.Ops[i].Rval < 0 && r.op.steps[i].Flags&wire.OpFlagFailOK == 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 var errShortReply = errors.New("reply lacks an operation's result")

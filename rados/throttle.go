@@ -67,10 +67,7 @@ func (t *throttle) give(r *request, submit func(*request)) {
 		if !next.abandoned && !t.fits(next) {
 			break
 		}
-		t.queue[t.head] = nil
-		if t.head++; t.head == len(t.queue) {
-			t.queue, t.head = t.queue[:0], 0
-		}
+		t.pop()
 		if next.abandoned {
 			continue
 		}
@@ -80,6 +77,17 @@ func (t *throttle) give(r *request, submit func(*request)) {
 		t.mu.Lock()
 	}
 	t.draining = false
+}
+
+// pop removes the head of the queue. What was popped is cut off now and then:
+// under load the queue may never be empty.
+func (t *throttle) pop() {
+	t.queue[t.head] = nil
+	t.head++
+	if t.head == len(t.queue) || t.head >= 1024 && 2*t.head >= len(t.queue) {
+		t.queue = append(t.queue[:0], t.queue[t.head:]...)
+		t.head = 0
+	}
 }
 
 // load returns what is under way and how many requests wait.
