@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
 )
 
 // codec is what every type here has.
@@ -20,7 +21,7 @@ var mirrorSnap = SnapshotNamespace{Type: SnapMirror, State: MirrorSnapNonPrimary
 
 func TestRoundTrips(t *testing.T) {
 	q := RequestID{ClientID{1, 2}, 3}
-	value := "v"
+	value, overlap := "v", uint64(77)
 	for _, v := range []codec{
 		&SnapshotNamespace{}, &mirrorSnap,
 		&SnapshotNamespace{Type: SnapGroup, GroupPool: 3, GroupID: "g", GroupSnapID: "s"},
@@ -54,6 +55,13 @@ func TestRoundTrips(t *testing.T) {
 		&MirroringMessage{Op: MirroringImageUpdated, State: 1, ImageID: "i", GlobalID: "g"},
 		&MirroringMessage{Op: MirroringModeUpdated, Mode: 1},
 		&ImageState{Name: "n", Features: 0x2d, SnapLimit: 1<<64 - 1, Snaps: map[uint64]SnapState{3: {Name: "s", Protection: 2}}, Metadata: map[string][]byte{"k": []byte("v")}},
+		&Parent{ParentImageSpec: ParentImageSpec{Pool: 1, Namespace: "ns", ImageID: "p", SnapID: 4}, Overlap: &overlap},
+		&SnapshotRecord{ID: 4, Name: "s", Size: 9, Protection: Protected, Namespace: mirrorSnap, Children: 2, ParentOverlap: &overlap},
+		&MigrationSpec{Header: MigrationSource, Pool: 1, ImageName: "n", ImageID: "i", SnapSeqs: map[uint64]uint64{1: 2}, Overlap: 5, State: 2},
+		&GroupSpec{Pool: 1, ID: "g"},
+		&GroupImageStatus{Spec: GroupImageSpec{ImageID: "i", Pool: 2}, State: GroupImageIncomplete},
+		&GroupSnapshot{ID: "i", Name: "n", State: GroupSnapComplete, Snaps: []ImageSnapshotSpec{{Pool: 1, ImageID: "i", SnapID: 3}}},
+		&MirrorStoredStatus{Origin: EntityInst{Name: entity.Name{Type: entity.TypeClient, Num: 4}}, Status: MirrorSiteStatus{State: 4, Description: "d"}},
 	} {
 		b := v.Append(nil)
 		got := reflect.New(reflect.TypeOf(v).Elem()).Interface().(codec)
@@ -98,9 +106,47 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) {
 		for _, v := range []codec{&SnapshotNamespace{}, &SnapshotInfo{}, &ParentImageSpec{}, &ChildImageSpec{}, &TrashImageSpec{}, &ObjectMap{},
 			&NotifyMessage{}, &NotifyResponse{}, &MirrorPeer{}, &MirrorImage{}, &MirrorSiteStatus{}, &MirrorImageStatus{}, &MirrorImageMap{},
-			&MirroringMessage{}, &ImageState{}} {
+			&MirroringMessage{}, &ImageState{}, &Parent{}, &SnapshotRecord{}, &MigrationSpec{}, &GroupSpec{}, &GroupImageStatus{},
+			&GroupSnapshot{}, &MirrorStoredStatus{}} {
 			v.Decode(denc.NewReader(p))
 			v.Append(nil)
 		}
 	})
+}
+
+// TestSnapshotRecordOfAnOldRelease reads a record of version 7, whose parent is
+// in the record itself.
+func TestSnapshotRecordOfAnOldRelease(t *testing.T) {
+	overlap := uint64(500)
+	parent := Parent{ParentImageSpec: ParentImageSpec{Pool: 1, ImageID: "p", SnapID: 4}, Overlap: &overlap}
+	b, at := denc.Begin(nil, 7, 1)
+	b = denc.AppendU64(denc.AppendU64(denc.AppendString(denc.AppendU64(b, 9), "s"), 1000), 1)
+	b = parent.Append(b)
+	b = denc.AppendU64(denc.AppendU8(b, Protected), 3)
+	b = denc.AppendTime(SnapshotNamespace{}.Append(b), denc.Time{Sec: 1})
+	b = denc.End(denc.AppendU32(b, 2), at)
+	var s SnapshotRecord
+	r := denc.NewReader(b)
+	s.Decode(r)
+	if err := r.Done(); err != nil || !s.HasParent() || !s.OldParent.Exists() || *s.OldParent.Overlap != overlap || s.Children != 2 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	var again SnapshotRecord
+	again.Decode(denc.NewReader(s.Append(nil)))
+	if again.ParentOverlap == nil || *again.ParentOverlap != overlap {
+		t.Fatalf("%+v", again)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	if k := SnapshotKey(0x1f); k != "snapshot_000000000000001f" {
+		t.Error(k)
+	}
+	spec := GroupImageSpec{ImageID: "a1", Pool: 2}
+	if got, err := ParseGroupImageKey(spec.Key()); err != nil || got != spec {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if k := MirrorStatusKey("g", "u"); k != "remote_status_global_g_u" {
+		t.Error(k)
+	}
 }
