@@ -8,7 +8,9 @@ import (
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rados/cls/lock"
 	"github.com/rbdm/rbdm/rbd/objectmap"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // rbdClass is the object class of RBD's metadata.
@@ -72,16 +74,15 @@ func callGetProtection(op *rados.Op, snapID uint64) *rados.Bytes {
 // decodeParent reads the result of parent_get; nil without a parent.
 func decodeParent(b *rados.Bytes) (*Parent, error) {
 	r := decode(b)
-	s := r.Enter("ParentImageSpec", 1)
-	p := &Parent{Pool: r.S64(), PoolNamespace: r.String(), ImageID: r.String(), SnapID: r.U64()}
-	r.Leave(s)
+	var p wire.ParentImageSpec
+	p.Decode(r)
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("parent: %w", err)
 	}
 	if p.Pool < 0 || p.ImageID == "" {
 		return nil, nil
 	}
-	return p, nil
+	return &Parent{Pool: p.Pool, PoolNamespace: p.Namespace, ImageID: p.ImageID, SnapID: p.SnapID}, nil
 }
 
 // decodeOverlap reads the result of parent_overlap_get.
@@ -102,16 +103,9 @@ func decodeOverlap(b *rados.Bytes) (n uint64, there bool, err error) {
 // decodeSnapshot reads the result of snapshot_get.
 func decodeSnapshot(b *rados.Bytes) (Snapshot, error) {
 	r := decode(b)
-	var s Snapshot
-	sec := r.Enter("SnapshotInfo", 1)
-	s.ID = r.U64()
-	s.Namespace.Decode(r)
-	s.Name = r.String()
-	s.Size = r.U64()
-	s.Timestamp = r.Time().Std()
-	s.Children = r.U32()
-	r.Leave(sec)
-	return s, r.Err()
+	var s wire.SnapshotInfo
+	s.Decode(r)
+	return Snapshot{ID: s.ID, Name: s.Name, Namespace: s.Namespace, Size: s.Size, Timestamp: s.Timestamp.Std(), Children: s.Children}, r.Err()
 }
 
 func callObjectMapUpdate(op *rados.Op, first, end uint64, state, expect uint8) {
@@ -181,44 +175,33 @@ func callDirGetID(op *rados.Op, name string) *rados.Bytes {
 	return op.Call(rbdClass, "dir_get_id", denc.AppendString(nil, name))
 }
 
-func appendParentSpec(b []byte, p Parent) []byte {
-	b, at := denc.Begin(b, 1, 1)
-	b = denc.AppendU64(denc.AppendString(denc.AppendString(denc.AppendS64(b, p.Pool), p.PoolNamespace), p.ImageID), p.SnapID)
-	return denc.End(b, at)
-}
-
 func callParentAttach(op *rados.Op, p Parent) { attachCall(op, p, false) }
 
 func callParentReattach(op *rados.Op, p Parent) { attachCall(op, p, true) }
 
 func attachCall(op *rados.Op, p Parent, again bool) {
-	op.CallWrite(rbdClass, "parent_attach", denc.AppendBool(denc.AppendU64(appendParentSpec(nil, p), p.Overlap), again))
+	spec := wire.ParentImageSpec{Pool: p.Pool, Namespace: p.PoolNamespace, ImageID: p.ImageID, SnapID: p.SnapID}
+	op.CallWrite(rbdClass, "parent_attach", denc.AppendBool(denc.AppendU64(spec.Append(nil), p.Overlap), again))
 }
 
-func appendChildSpec(b []byte, c Child) []byte {
-	b, at := denc.Begin(b, 2, 1)
-	b = denc.AppendString(denc.AppendString(denc.AppendS64(b, c.Pool), c.ImageID), c.PoolNamespace)
-	return denc.End(b, at)
+func childSpec(c Child) wire.ChildImageSpec {
+	return wire.ChildImageSpec{Pool: c.Pool, ImageID: c.ImageID, Namespace: c.PoolNamespace}
 }
 
 func callChildAttach(op *rados.Op, snapID uint64, c Child) {
-	op.CallWrite(rbdClass, "child_attach", appendChildSpec(denc.AppendU64(nil, snapID), c))
+	op.CallWrite(rbdClass, "child_attach", childSpec(c).Append(denc.AppendU64(nil, snapID)))
 }
 
 func callChildDetach(op *rados.Op, snapID uint64, c Child) {
-	op.CallWrite(rbdClass, "child_detach", appendChildSpec(denc.AppendU64(nil, snapID), c))
+	op.CallWrite(rbdClass, "child_detach", childSpec(c).Append(denc.AppendU64(nil, snapID)))
 }
 
 func decodeChildren(b *rados.Bytes, snapID uint64) ([]Child, error) {
 	r := decode(b)
 	cs := denc.Slice(r, 6, func(r *denc.Reader) Child {
-		s := r.Enter("ChildImageSpec", 2)
-		c := Child{Pool: r.S64(), ImageID: r.String(), SnapID: snapID}
-		if s.V >= 2 {
-			c.PoolNamespace = r.String()
-		}
-		r.Leave(s)
-		return c
+		var c wire.ChildImageSpec
+		c.Decode(r)
+		return Child{Pool: c.Pool, PoolNamespace: c.Namespace, ImageID: c.ImageID, SnapID: snapID}
 	})
 	return cs, r.Err()
 }
@@ -253,22 +236,14 @@ func callSparseCopyup(op *rados.Op, extents []rados.Extent, payload msgr2.Data) 
 }
 
 func callTrashAdd(op *rados.Op, e TrashEntry) {
-	b := denc.AppendString(nil, e.ID)
-	b, at := denc.Begin(b, 2, 1)
-	b = denc.AppendString(denc.AppendU8(b, e.Source), e.Name)
-	b = denc.AppendTime(denc.AppendTime(b, denc.TimeOf(e.Deleted)), denc.TimeOf(e.Until))
-	b = denc.AppendU8(b, e.State)
-	op.CallWrite(rbdClass, "trash_add", denc.End(b, at))
+	spec := wire.TrashImageSpec{Source: e.Source, Name: e.Name, Deleted: denc.TimeOf(e.Deleted), Until: denc.TimeOf(e.Until), State: e.State}
+	op.CallWrite(rbdClass, "trash_add", spec.Append(denc.AppendString(nil, e.ID)))
 }
 
 func readTrashEntry(r *denc.Reader) TrashEntry {
-	s := r.Enter("TrashImageSpec", 2)
-	e := TrashEntry{Source: r.U8(), Name: r.String(), Deleted: r.Time().Std(), Until: r.Time().Std()}
-	if s.V >= 2 {
-		e.State = r.U8()
-	}
-	r.Leave(s)
-	return e
+	var t wire.TrashImageSpec
+	t.Decode(r)
+	return TrashEntry{Source: t.Source, State: t.State, Name: t.Name, Deleted: t.Deleted.Std(), Until: t.Until.Std()}
 }
 
 func decodeTrashEntry(id string, b *rados.Bytes) (TrashEntry, error) {
@@ -288,137 +263,70 @@ func decodeTrashPage(b *rados.Bytes) ([]TrashEntry, error) {
 	return es, r.Err()
 }
 
-func appendObjectMap(b []byte, bits objectmap.Bits) []byte {
-	head, at := denc.Begin(nil, 1, 1)
-	head = denc.End(denc.AppendU64(head, bits.Len()), at)
-	b = denc.AppendBytes(b, head)
-	data := bits.Packed()
-	b = append(b, data...)
-	foot := denc.AppendU32(nil, denc.CRC32C(0, head))
-	n := (len(data) + 4095) / 4096
-	foot = denc.AppendU32(foot, uint32(n))
-	for i := range n {
-		foot = denc.AppendU32(foot, denc.CRC32C(0, data[i*4096:min(len(data), (i+1)*4096)]))
-	}
-	return denc.AppendBytes(b, foot)
+func appendObjectMap(bits objectmap.Bits) []byte {
+	return wire.ObjectMap{Objects: bits.Len(), Packed: bits.Packed()}.Append(nil)
 }
 
 func decodeObjectMap(b *rados.Bytes) (objectmap.Bits, error) {
 	r := decode(b)
-	head := r.Bytes()
-	hr := denc.NewReader(head)
-	s := hr.Enter("BitVector", 1)
-	n := hr.U64()
-	hr.Leave(s)
-	if err := errors.Join(r.Err(), hr.Err()); err != nil {
-		return objectmap.Bits{}, fmt.Errorf("object map: %w", err)
-	}
-	if n > objectmap.MaxObjects {
-		return objectmap.Bits{}, fmt.Errorf("object map of %d objects: %w", n, rados.ErrInvalid)
-	}
-	data := r.Raw(int((n + 3) / 4))
-	foot := denc.NewReader(r.Bytes())
+	var m wire.ObjectMap
+	m.Decode(r)
 	if err := r.Err(); err != nil {
-		return objectmap.Bits{}, fmt.Errorf("object map: %w", err)
+		return objectmap.Bits{}, fmt.Errorf("%w: %w", err, rados.ErrInvalid)
 	}
-	if foot.Len() == 0 {
-		// The class may answer without checksums.
-		return objectmap.FromPacked(n, data), nil
-	}
-	ok := foot.U32() == denc.CRC32C(0, head)
-	blocks := foot.Count(4)
-	ok = ok && blocks == (len(data)+4095)/4096
-	for i := 0; ok && i < blocks; i++ {
-		ok = foot.U32() == denc.CRC32C(0, data[i*4096:min(len(data), (i+1)*4096)])
-	}
-	if !ok || foot.Err() != nil {
-		return objectmap.Bits{}, fmt.Errorf("object map: bad checksum (%x): %w", b.Bytes()[:min(64, len(b.Bytes()))], rados.ErrInvalid)
-	}
-	return objectmap.FromPacked(n, data), nil
+	return objectmap.FromPacked(m.Objects, m.Packed), nil
 }
 
 func callObjectMapSave(op *rados.Op, bits objectmap.Bits) {
-	op.CallWrite(rbdClass, "object_map_save", appendObjectMap(nil, bits))
+	op.CallWrite(rbdClass, "object_map_save", appendObjectMap(bits))
 }
 
 func callObjectMapSnapRemove(op *rados.Op, bits objectmap.Bits) {
-	op.CallWrite(rbdClass, "object_map_snap_remove", appendObjectMap(nil, bits))
+	op.CallWrite(rbdClass, "object_map_snap_remove", appendObjectMap(bits))
 }
 
-// The methods of class lock.
-const (
-	lockClass     = "lock"
-	lockExclusive = 1
-)
-
 func callLock(op *rados.Op, cookie, tag string) {
-	b, at := denc.Begin(nil, 1, 1)
-	b = denc.AppendU8(denc.AppendString(b, lockName), lockExclusive)
-	b = denc.AppendString(denc.AppendString(denc.AppendString(b, cookie), tag), "")
-	b = denc.AppendU8(denc.AppendTime(b, denc.Time{}), 0)
-	op.CallWrite(lockClass, "lock", denc.End(b, at))
+	in := lock.Lock{Name: lockName, Type: lock.Exclusive, Cookie: cookie, Tag: tag}
+	op.CallWrite(lock.Class, lock.MethodLock, in.Append(nil))
 }
 
 func callUnlock(op *rados.Op, cookie string) {
-	b, at := denc.Begin(nil, 1, 1)
-	op.CallWrite(lockClass, "unlock", denc.End(denc.AppendString(denc.AppendString(b, lockName), cookie), at))
+	op.CallWrite(lock.Class, lock.MethodUnlock, lock.Unlock{Name: lockName, Cookie: cookie}.Append(nil))
 }
 
 func callBreakLock(op *rados.Op, who entity.Name, cookie string) {
-	b, at := denc.Begin(nil, 1, 1)
-	b = who.Append(denc.AppendString(b, lockName))
-	op.CallWrite(lockClass, "break_lock", denc.End(denc.AppendString(b, cookie), at))
+	in := lock.BreakLock{Name: lockName, Locker: who, Cookie: cookie}
+	op.CallWrite(lock.Class, lock.MethodBreakLock, in.Append(nil))
 }
 
 // callAssertLocked makes op fail with ErrBusy unless this client holds the
 // exclusive lock on the object with the cookie and tag.
 func callAssertLocked(op *rados.Op, cookie, tag string) {
-	b, at := denc.Begin(nil, 1, 1)
-	b = denc.AppendU8(denc.AppendString(b, lockName), lockExclusive)
-	op.Call(lockClass, "assert_locked", denc.End(denc.AppendString(denc.AppendString(b, cookie), tag), at))
+	in := lock.AssertLocked{Name: lockName, Type: lock.Exclusive, Cookie: cookie, Tag: tag}
+	op.Call(lock.Class, lock.MethodAssertLocked, in.Append(nil))
 }
 
 func callSetCookie(op *rados.Op, cookie, tag, next string) {
-	b, at := denc.Begin(nil, 1, 1)
-	b = denc.AppendU8(denc.AppendString(b, lockName), lockExclusive)
-	b = denc.AppendString(denc.AppendString(denc.AppendString(b, cookie), tag), next)
-	op.CallWrite(lockClass, "set_cookie", denc.End(b, at))
+	in := lock.SetCookie{Name: lockName, Type: lock.Exclusive, Cookie: cookie, Tag: tag, NewCookie: next}
+	op.CallWrite(lock.Class, lock.MethodSetCookie, in.Append(nil))
 }
 
 func callLockInfo(op *rados.Op) *rados.Bytes {
-	b, at := denc.Begin(nil, 1, 1)
-	return op.Call(lockClass, "get_info", denc.End(denc.AppendString(b, lockName), at))
+	return op.Call(lock.Class, lock.MethodGetInfo, lock.GetInfo{Name: lockName}.Append(nil))
 }
 
 // decodeLockInfo reads the result of get_info; nil without a holder.
 func decodeLockInfo(b *rados.Bytes) (*LockOwner, error) {
 	r := decode(b)
-	s := r.Enter("lock info", 1)
-	n := r.Count(20)
-	var o *LockOwner
-	for range n {
-		one := &LockOwner{}
-		id := r.Enter("locker id", 1)
-		one.Name.Decode(r)
-		one.Cookie = r.String()
-		r.Leave(id)
-		info := r.Enter("locker info", 1)
-		r.Time()
-		one.Addr.Decode(r)
-		_ = r.String()
-		r.Leave(info)
-		if o == nil {
-			o = one
-		}
-	}
-	kind := r.U8()
-	tag := r.String()
-	r.Leave(s)
+	var info lock.Info
+	info.Decode(r)
 	if err := r.Err(); err != nil {
 		return nil, fmt.Errorf("lock info: %w", err)
 	}
-	if o != nil {
-		o.Managed = n == 1 && kind == lockExclusive && (tag == lockTag)
+	if len(info.Lockers) == 0 {
+		return nil, nil
 	}
-	return o, nil
+	l := info.Lockers[0]
+	return &LockOwner{Name: l.Name, Cookie: l.Cookie, Addr: l.Addr,
+		Managed: len(info.Lockers) == 1 && info.Type == lock.Exclusive && info.Tag == lockTag}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // Child is a clone of one of an image's snapshots.
@@ -169,7 +170,7 @@ func (img *Image) ProtectSnapshot(ctx context.Context, id uint64) error {
 		return fmt.Errorf("image %s does not have the layering feature: %w", img.Name(), rados.ErrNotImplemented)
 	}
 	err = img.maintain(ctx, maintenance{
-		remote: func(r requestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, true) },
+		remote: func(r wire.RequestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, true) },
 		done:   rados.ErrBusy,
 		local:  func(ctx context.Context) error { return img.setProtection(ctx, id, protectionProtected) },
 	})
@@ -200,7 +201,7 @@ func (img *Image) UnprotectSnapshot(ctx context.Context, id uint64) error {
 		return fmt.Errorf("unprotect snapshot %s of image %s: %w", s.Name, img.Name(), rados.ErrInvalid)
 	}
 	err = img.maintain(ctx, maintenance{
-		remote: func(r requestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, false) },
+		remote: func(r wire.RequestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, false) },
 		done:   rados.ErrInvalid,
 		local:  func(ctx context.Context) error { return img.unprotect(ctx, id) },
 	})

@@ -3,27 +3,13 @@ package rbd
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rbdm/rbdm/msgr2"
-	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/layout"
-	"github.com/rbdm/rbdm/rbd/objectmap"
 )
-
-// TestObjectMapBytes encodes the map that a real 20.2 cluster wrote for five
-// objects, the first of them clean.
-func TestObjectMapBytes(t *testing.T) {
-	bits := objectmap.New(5, objectmap.Nonexistent)
-	bits.Set(0, objectmap.ExistsClean)
-	want := "0e000000" + "0101080000000500000000000000" + "c000" + "0c000000" + "18459682" + "01000000" + "fd3cd404"
-	if got := hex.EncodeToString(appendObjectMap(nil, bits)); got != want {
-		t.Fatalf("got  %s\nwant %s", got, want)
-	}
-}
 
 func TestDiscardExtents(t *testing.T) {
 	l, _ := layout.New(20, 0, 0)
@@ -66,40 +52,6 @@ func TestSparseOf(t *testing.T) {
 	if !bytes.Equal(p, back) || len(ext) != 3 || data.Len() != 2904+2*4096 {
 		t.Fatalf("%v, %d bytes", ext, data.Len())
 	}
-}
-
-func TestMessagesRoundTrip(t *testing.T) {
-	r := requestID{1, 2, 3}
-	for _, p := range [][]byte{
-		headerUpdateMessage(), acquiredMessage(r.client()), releasedMessage(r.client()), requestLockMessage(r.client(), true),
-		progressMessage(r, 4, 5), completeMessage(r, rados.ErrBusy), flattenMessage(r), rebuildMessage(r),
-		resizeMessage(r, 9, true), sparsifyMessage(r, 4096), renameMessage(r, "n"), updateFeaturesMessage(r, 8, true),
-		snapCreateMessage(r, "s", userNamespace(), SnapshotOptions{SkipQuiesce: true}), snapRemoveMessage(r, "s", userNamespace()),
-		snapProtectMessage(r, "s", userNamespace(), true), snapRenameMessage(r, 7, "s", userNamespace()),
-		quiesceMessage(r), unquiesceMessage(r),
-	} {
-		m, err := decodeMessage(p)
-		if err != nil {
-			t.Fatalf("%x: %v", p, err)
-		}
-		if m.kind > kindRequestLock && m.kind != kindHeaderUpdate && m.request != r {
-			t.Errorf("kind %d: request %v", m.kind, m.request)
-		}
-	}
-	m, _ := decodeMessage(completeMessage(r, rados.ErrBusy))
-	if m.result != -16 {
-		t.Error(m.result)
-	}
-}
-
-func FuzzMessage(f *testing.F) {
-	f.Add(headerUpdateMessage())
-	f.Add(snapCreateMessage(requestID{1, 2, 3}, "s", userNamespace(), SnapshotOptions{}))
-	f.Add(responseMessage(rados.ErrBusy))
-	f.Fuzz(func(t *testing.T, p []byte) {
-		decodeMessage(p)
-		decodeResponse(p)
-	})
 }
 
 func TestGate(t *testing.T) {

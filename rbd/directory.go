@@ -9,6 +9,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // ImageRef is an entry of a pool's directory.
@@ -103,7 +104,7 @@ func (img *Image) Rename(ctx context.Context, to string) error {
 		return err
 	}
 	return img.maintain(ctx, maintenance{
-		remote: func(r requestID) []byte { return renameMessage(r, to) },
+		remote: func(r wire.RequestID) []byte { return renameMessage(r, to) },
 		done:   rados.ErrExists,
 		local:  func(ctx context.Context) error { return img.rename(ctx, to) },
 	})

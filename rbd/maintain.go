@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // maintenance is an operation on the image's metadata that only the holder of
@@ -17,7 +18,7 @@ type maintenance struct {
 	local func(ctx context.Context) error
 	// remote makes the message that asks the lock's owner to; nil if there is
 	// none, then the lock is requested.
-	remote func(r requestID) []byte
+	remote func(r wire.RequestID) []byte
 	// done is the error that a repeated request gets when the first one was
 	// carried out after all; nil if repeating is harmless.
 	done     error
@@ -28,7 +29,7 @@ type maintenance struct {
 // or it is ours or free; by its owner otherwise.
 func (img *Image) maintain(ctx context.Context, m maintenance) error {
 	sent := false
-	var id requestID
+	var id wire.RequestID
 	for {
 		if err := img.writable(); err != nil {
 			return err
@@ -112,16 +113,12 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// requestID names one delegated operation: the client that asks, its watch, and
-// a number.
-type requestID struct{ gid, handle, id uint64 }
-
 // requestTable holds the operations that this Image has delegated and waits for.
 type requestTable struct {
 	mu     sync.Mutex
 	last   uint64
-	waits  map[requestID]*delegated
-	served map[requestID]bool // operations of others that run here
+	waits  map[wire.RequestID]*delegated
+	served map[wire.RequestID]bool // operations of others that run here
 }
 
 // delegated is one operation that somebody else carries out for us.
@@ -132,20 +129,20 @@ type delegated struct {
 }
 
 func (t *requestTable) init() {
-	t.waits = map[requestID]*delegated{}
-	t.served = map[requestID]bool{}
+	t.waits = map[wire.RequestID]*delegated{}
+	t.served = map[wire.RequestID]bool{}
 }
 
 // next makes a new request id.
-func (t *requestTable) next(img *Image) requestID {
+func (t *requestTable) next(img *Image) wire.RequestID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last++
-	return requestID{img.io.Client().GlobalID(), img.watch.cookie(), t.last}
+	return wire.RequestID{Client: img.watch.client(), ID: t.last}
 }
 
 // progressed is told of the progress of a delegated operation.
-func (t *requestTable) progressed(id requestID, done, total uint64) {
+func (t *requestTable) progressed(id wire.RequestID, done, total uint64) {
 	t.mu.Lock()
 	d := t.waits[id]
 	t.mu.Unlock()
@@ -162,7 +159,7 @@ func (t *requestTable) progressed(id requestID, done, total uint64) {
 }
 
 // completed is told of the end of a delegated operation.
-func (t *requestTable) completed(id requestID, err error) {
+func (t *requestTable) completed(id wire.RequestID, err error) {
 	t.mu.Lock()
 	d := t.waits[id]
 	delete(t.waits, id)
@@ -173,7 +170,7 @@ func (t *requestTable) completed(id requestID, err error) {
 }
 
 // begin reports whether an operation of somebody else is new here.
-func (t *requestTable) begin(id requestID) bool {
+func (t *requestTable) begin(id wire.RequestID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.served[id] {
@@ -183,7 +180,7 @@ func (t *requestTable) begin(id requestID) bool {
 	return true
 }
 
-func (t *requestTable) end(id requestID) {
+func (t *requestTable) end(id wire.RequestID) {
 	t.mu.Lock()
 	delete(t.served, id)
 	t.mu.Unlock()
@@ -191,7 +188,7 @@ func (t *requestTable) end(id requestID) {
 
 // delegate asks the lock's owner to carry an operation out and waits for the
 // end. errNotOwner means that nobody took it.
-func (img *Image) delegate(ctx context.Context, id requestID, m maintenance) error {
+func (img *Image) delegate(ctx context.Context, id wire.RequestID, m maintenance) error {
 	d := &delegated{result: make(chan error, 1), alive: make(chan struct{}, 1), tell: m.progress}
 	img.requests.mu.Lock()
 	img.requests.waits[id] = d

@@ -2,194 +2,106 @@ package rbd
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-// The kinds of messages on the header.
-const (
-	kindAcquired uint32 = iota
-	kindReleased
-	kindRequestLock
-	kindHeaderUpdate
-	kindProgress
-	kindComplete
-	kindFlatten
-	kindResize
-	kindSnapCreate
-	kindSnapRemove
-	kindRebuild
-	kindSnapRename
-	kindSnapProtect
-	kindSnapUnprotect
-	kindRename
-	kindUpdateFeatures
-	kindMigrate
-	kindSparsify
-	kindQuiesce
-	kindUnquiesce
-	kindMetadata
-)
-
-// clientID is how an opener calls itself: its client and its watch.
-type clientID struct{ gid, handle uint64 }
-
-// client returns who made the request.
-func (r requestID) client() clientID { return clientID{r.gid, r.handle} }
-
-// message is a notification on the header.
-type message struct {
-	kind        uint32
-	client      clientID
-	request     requestID
-	force       bool
-	off, total  uint64
-	result      int32
-	size        uint64
-	allowShrink bool
-	name        string
-	ns          SnapshotNamespace
-	snapID      uint64
-	flags       uint64
-	features    uint64
-	enabled     bool
+func headerUpdateMessage() []byte {
+	return wire.NotifyMessage{Op: wire.NotifyHeaderUpdate}.Append(nil)
 }
 
-const messageVersion = 7
-
-func encodeMessage(kind uint32, fields func(b []byte) []byte) []byte {
-	b, at := denc.Begin(nil, messageVersion, 1)
-	b = denc.AppendU32(b, kind)
-	if fields != nil {
-		b = fields(b)
-	}
-	return denc.End(b, at)
+func acquiredMessage(c wire.ClientID) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyAcquiredLock, Client: c}.Append(nil)
 }
 
-func appendClient(b []byte, c clientID) []byte {
-	return denc.AppendU64(denc.AppendU64(b, c.gid), c.handle)
+func releasedMessage(c wire.ClientID) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyReleasedLock, Client: c}.Append(nil)
 }
 
-func appendRequest(b []byte, r requestID) []byte {
-	return denc.AppendU64(denc.AppendU64(denc.AppendU64(b, r.gid), r.handle), r.id)
+func requestLockMessage(c wire.ClientID, force bool) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyRequestLock, Client: c, Force: force}.Append(nil)
 }
 
-func readClient(r *denc.Reader) clientID { return clientID{r.U64(), r.U64()} }
-
-func readRequest(r *denc.Reader) requestID { return requestID{r.U64(), r.U64(), r.U64()} }
-
-func headerUpdateMessage() []byte { return encodeMessage(kindHeaderUpdate, nil) }
-
-func acquiredMessage(c clientID) []byte {
-	return encodeMessage(kindAcquired, func(b []byte) []byte { return appendClient(b, c) })
+func progressMessage(r wire.RequestID, done, total uint64) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyAsyncProgress, Request: r, Offset: done, Total: total}.Append(nil)
 }
 
-func releasedMessage(c clientID) []byte {
-	return encodeMessage(kindReleased, func(b []byte) []byte { return appendClient(b, c) })
+func completeMessage(r wire.RequestID, err error) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyAsyncComplete, Request: r, Result: resultOf(err)}.Append(nil)
 }
 
-func requestLockMessage(c clientID, force bool) []byte {
-	return encodeMessage(kindRequestLock, func(b []byte) []byte { return denc.AppendBool(appendClient(b, c), force) })
+func flattenMessage(r wire.RequestID) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyFlatten, Request: r}.Append(nil)
 }
 
-func progressMessage(r requestID, done, total uint64) []byte {
-	return encodeMessage(kindProgress, func(b []byte) []byte {
-		return denc.AppendU64(denc.AppendU64(appendRequest(b, r), done), total)
-	})
+func rebuildMessage(r wire.RequestID) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyRebuildObjectMap, Request: r}.Append(nil)
 }
 
-func completeMessage(r requestID, err error) []byte {
-	return encodeMessage(kindComplete, func(b []byte) []byte { return denc.AppendS32(appendRequest(b, r), resultOf(err)) })
+func quiesceMessage(r wire.RequestID) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyQuiesce, Request: r}.Append(nil)
 }
 
-func requestOnly(kind uint32, r requestID) []byte {
-	return encodeMessage(kind, func(b []byte) []byte { return appendRequest(b, r) })
+func unquiesceMessage(r wire.RequestID) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyUnquiesce, Request: r}.Append(nil)
 }
 
-func flattenMessage(r requestID) []byte   { return requestOnly(kindFlatten, r) }
-func rebuildMessage(r requestID) []byte   { return requestOnly(kindRebuild, r) }
-func quiesceMessage(r requestID) []byte   { return requestOnly(kindQuiesce, r) }
-func unquiesceMessage(r requestID) []byte { return requestOnly(kindUnquiesce, r) }
-
-func sparsifyMessage(r requestID, grain uint64) []byte {
-	return encodeMessage(kindSparsify, func(b []byte) []byte { return denc.AppendU64(appendRequest(b, r), grain) })
+func sparsifyMessage(r wire.RequestID, grain uint64) []byte {
+	return wire.NotifyMessage{Op: wire.NotifySparsify, Request: r, Size: grain}.Append(nil)
 }
 
-func resizeMessage(r requestID, size uint64, allowShrink bool) []byte {
-	return encodeMessage(kindResize, func(b []byte) []byte {
-		return denc.AppendBool(appendRequest(denc.AppendU64(b, size), r), allowShrink)
-	})
+func resizeMessage(r wire.RequestID, size uint64, allowShrink bool) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyResize, Request: r, Size: size, AllowShrink: allowShrink}.Append(nil)
 }
 
-// The flags of a request to create a snapshot (SNAP_CREATE_FLAG_…).
-const (
-	snapSkipObjectMap   = 1 << 0
-	snapSkipQuiesce     = 1 << 1
-	snapIgnoreQuiesceEr = 1 << 2
-)
-
-func snapCreateMessage(r requestID, name string, ns SnapshotNamespace, o SnapshotOptions) []byte {
-	flags := uint64(0)
+func snapCreateMessage(r wire.RequestID, name string, ns SnapshotNamespace, o SnapshotOptions) []byte {
+	m := wire.NotifyMessage{Op: wire.NotifySnapCreate, Request: r, Name: name, Namespace: ns}
 	if o.SkipObjectMap {
-		flags |= snapSkipObjectMap
+		m.Flags |= wire.SnapCreateSkipObjectMap
 	}
 	if o.SkipQuiesce {
-		flags |= snapSkipQuiesce
+		m.Flags |= wire.SnapCreateSkipQuiesce
 	}
 	if o.IgnoreQuiesceError {
-		flags |= snapIgnoreQuiesceEr
+		m.Flags |= wire.SnapCreateIgnoreQuiesceError
 	}
-	return encodeMessage(kindSnapCreate, func(b []byte) []byte {
-		return denc.AppendU64(appendRequest(ns.Append(denc.AppendString(b, name)), r), flags)
-	})
+	return m.Append(nil)
 }
 
-func snapRemoveMessage(r requestID, name string, ns SnapshotNamespace) []byte {
-	return snapMessage(kindSnapRemove, r, name, ns)
+func snapRemoveMessage(r wire.RequestID, name string, ns SnapshotNamespace) []byte {
+	return wire.NotifyMessage{Op: wire.NotifySnapRemove, Request: r, Name: name, Namespace: ns}.Append(nil)
 }
 
-func snapProtectMessage(r requestID, name string, ns SnapshotNamespace, on bool) []byte {
-	kind := kindSnapUnprotect
+func snapProtectMessage(r wire.RequestID, name string, ns SnapshotNamespace, on bool) []byte {
+	m := wire.NotifyMessage{Op: wire.NotifySnapUnprotect, Request: r, Name: name, Namespace: ns}
 	if on {
-		kind = kindSnapProtect
+		m.Op = wire.NotifySnapProtect
 	}
-	return snapMessage(kind, r, name, ns)
+	return m.Append(nil)
 }
 
-func snapMessage(kind uint32, r requestID, name string, ns SnapshotNamespace) []byte {
-	return encodeMessage(kind, func(b []byte) []byte { return appendRequest(ns.Append(denc.AppendString(b, name)), r) })
+func snapRenameMessage(r wire.RequestID, id uint64, name string, ns SnapshotNamespace) []byte {
+	return wire.NotifyMessage{Op: wire.NotifySnapRename, Request: r, SnapID: id, Name: name, Namespace: ns}.Append(nil)
 }
 
-func snapRenameMessage(r requestID, id uint64, name string, ns SnapshotNamespace) []byte {
-	return encodeMessage(kindSnapRename, func(b []byte) []byte {
-		return appendRequest(ns.Append(denc.AppendString(denc.AppendU64(b, id), name)), r)
-	})
+func renameMessage(r wire.RequestID, name string) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyRename, Request: r, Name: name}.Append(nil)
 }
 
-func renameMessage(r requestID, name string) []byte {
-	return encodeMessage(kindRename, func(b []byte) []byte { return appendRequest(denc.AppendString(b, name), r) })
-}
-
-func updateFeaturesMessage(r requestID, mask uint64, on bool) []byte {
-	return encodeMessage(kindUpdateFeatures, func(b []byte) []byte {
-		return appendRequest(denc.AppendBool(denc.AppendU64(b, mask), on), r)
-	})
+func updateFeaturesMessage(r wire.RequestID, mask uint64, on bool) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyUpdateFeatures, Request: r, Features: mask, Enabled: on}.Append(nil)
 }
 
 // responseMessage is the answer to a request.
-func responseMessage(err error) []byte {
-	b, at := denc.Begin(nil, 1, 1)
-	return denc.End(denc.AppendS32(b, resultOf(err)), at)
-}
+func responseMessage(err error) []byte { return wire.NotifyResponse{Result: resultOf(err)}.Append(nil) }
 
 func decodeResponse(p []byte) (int32, error) {
 	r := denc.NewReader(p)
-	s := r.Enter("ResponseMessage", 1)
-	v := r.S32()
-	r.Leave(s)
-	return v, r.Err()
+	var m wire.NotifyResponse
+	m.Decode(r)
+	return m.Result, r.Err()
 }
 
 // resultOf turns an error into the number that is sent.
@@ -207,74 +119,16 @@ func resultOf(err error) int32 {
 // isHeaderUpdate reports whether a notification says that the header changed.
 func isHeaderUpdate(p []byte) bool {
 	m, err := decodeMessage(p)
-	return err == nil && m.kind == kindHeaderUpdate
+	return err == nil && m.Op == wire.NotifyHeaderUpdate
 }
 
-// decodeMessage reads a notification of any release.
-func decodeMessage(p []byte) (message, error) {
+// decodeMessage reads a notification of any release. An empty one is how clients
+// said that the header changed before messages had versions.
+func decodeMessage(p []byte) (m wire.NotifyMessage, err error) {
 	if len(p) == 0 {
-		// Clients before protocol versions said with it that the header changed.
-		return message{kind: kindHeaderUpdate}, nil
+		return wire.NotifyMessage{Op: wire.NotifyHeaderUpdate}, nil
 	}
 	r := denc.NewReader(p)
-	s := r.Enter("NotifyMessage", messageVersion)
-	m := message{kind: r.U32()}
-	request := func() {
-		if s.V >= 7 {
-			m.request = readRequest(r)
-		}
-	}
-	switch m.kind {
-	case kindAcquired, kindReleased:
-		m.client = readClient(r)
-	case kindRequestLock:
-		m.client = readClient(r)
-		m.force = s.V >= 5 && r.Bool()
-	case kindHeaderUpdate:
-	case kindProgress:
-		m.request = readRequest(r)
-		m.off, m.total = r.U64(), r.U64()
-	case kindComplete:
-		m.request = readRequest(r)
-		m.result = r.S32()
-	case kindFlatten, kindRebuild, kindMigrate, kindQuiesce, kindUnquiesce:
-		m.request = readRequest(r)
-	case kindResize:
-		m.size = r.U64()
-		m.request = readRequest(r)
-		m.allowShrink = s.V < 4 || r.Bool()
-	case kindSnapCreate, kindSnapRemove, kindSnapProtect, kindSnapUnprotect:
-		m.name = r.String()
-		if s.V >= 6 {
-			m.ns.Decode(r)
-		}
-		request()
-		if m.kind == kindSnapCreate && s.V >= 7 {
-			m.flags = r.U64()
-		}
-	case kindSnapRename:
-		m.snapID, m.name = r.U64(), r.String()
-		if s.V >= 7 {
-			m.ns.Decode(r)
-		}
-		request()
-	case kindRename:
-		m.name = r.String()
-		request()
-	case kindUpdateFeatures:
-		m.features, m.enabled = r.U64(), r.Bool()
-		request()
-	case kindSparsify:
-		m.request = readRequest(r)
-		m.size = r.U64()
-	case kindMetadata:
-		m.name = r.String()
-	default:
-		r.Fail(fmt.Errorf("notification of kind %d: %w", m.kind, rados.ErrNotSupported))
-	}
-	if err := r.Err(); err != nil {
-		return m, err
-	}
-	r.Leave(s)
+	m.Decode(r)
 	return m, r.Err()
 }

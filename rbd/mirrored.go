@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // mirroringName is the object that says which images are mirrored.
@@ -24,28 +25,19 @@ func (img *Image) forgetMirroring(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("mirroring: %w", err)
 	}
-	const disabling, disabled = 0, 2
 	r := decode(res)
-	s := r.Enter("MirrorImage", 2)
-	gid := r.String()
-	r.U8()
-	mode := uint8(0)
-	if s.V >= 2 {
-		mode = r.U8()
-	}
-	r.Leave(s)
+	var m wire.MirrorImage
+	m.Decode(r)
 	if err := r.Err(); err != nil {
 		return fmt.Errorf("mirroring: %w", err)
 	}
-	set := denc.AppendString(nil, img.id)
-	set, at := denc.Begin(set, 2, 1)
-	set = denc.AppendU8(denc.AppendU8(denc.AppendString(set, gid), disabling), mode)
+	m.State = wire.MirrorImageDisabling
 	op = rados.NewOp()
-	op.CallWrite(rbdClass, "mirror_image_set", denc.End(set, at))
+	op.CallWrite(rbdClass, "mirror_image_set", m.Append(denc.AppendString(nil, img.id)))
 	if err := img.io.Operate(ctx, mirroringName, op); err != nil {
 		return fmt.Errorf("mirroring: %w", err)
 	}
-	if err := img.notifyMirroring(ctx, disabling, gid); err != nil {
+	if err := img.notifyMirroring(ctx, m.State, m.GlobalID); err != nil {
 		return err
 	}
 	op = rados.NewOp()
@@ -53,16 +45,13 @@ func (img *Image) forgetMirroring(ctx context.Context) error {
 	if err := ignoreNotFound(img.io.Operate(ctx, mirroringName, op)); err != nil {
 		return fmt.Errorf("mirroring: %w", err)
 	}
-	return img.notifyMirroring(ctx, disabled, gid)
+	return img.notifyMirroring(ctx, wire.MirrorImageDisabled, m.GlobalID)
 }
 
 // notifyMirroring tells the daemons of the image's new mirroring state.
-func (img *Image) notifyMirroring(ctx context.Context, state uint32, gid string) error {
-	const imageUpdated = 1
-	b, at := denc.Begin(nil, 1, 1)
-	b = denc.AppendU32(denc.AppendU32(b, imageUpdated), state)
-	b = denc.End(denc.AppendString(denc.AppendString(b, img.id), gid), at)
-	_, err := img.io.Notify(ctx, mirroringName, b, notifyTimeout)
+func (img *Image) notifyMirroring(ctx context.Context, state uint8, gid string) error {
+	m := wire.MirroringMessage{Op: wire.MirroringImageUpdated, State: uint32(state), ImageID: img.id, GlobalID: gid}
+	_, err := img.io.Notify(ctx, mirroringName, m.Append(nil), notifyTimeout)
 	if err = ignoreNotFound(err); err != nil && !errors.Is(err, rados.ErrTimedOut) {
 		return fmt.Errorf("mirroring: %w", err)
 	}

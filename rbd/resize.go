@@ -6,6 +6,7 @@ import (
 
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // Resize changes the image's size. Making it smaller needs allowShrink and
@@ -22,7 +23,7 @@ func (img *Image) Resize(ctx context.Context, size uint64, allowShrink bool, p P
 		return fmt.Errorf("image %s: %d bytes are too many for an object map: %w", h.name, size, rados.ErrInvalid)
 	}
 	err := img.maintain(ctx, maintenance{
-		remote:   func(r requestID) []byte { return resizeMessage(r, size, allowShrink) },
+		remote:   func(r wire.RequestID) []byte { return resizeMessage(r, size, allowShrink) },
 		progress: p,
 		local:    func(ctx context.Context) error { return img.resize(ctx, size, allowShrink, p) },
 	})

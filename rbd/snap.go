@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // CreateSnapshot makes a snapshot of the head and returns its id. On images
@@ -22,7 +23,7 @@ func (img *Image) CreateSnapshot(ctx context.Context, name string, ns SnapshotNa
 	}
 	var id uint64
 	err := img.maintain(ctx, maintenance{
-		remote: func(r requestID) []byte { return snapCreateMessage(r, name, ns, o) },
+		remote: func(r wire.RequestID) []byte { return snapCreateMessage(r, name, ns, o) },
 		done:   rados.ErrExists,
 		local: func(ctx context.Context) (err error) {
 			id, err = img.createSnapshot(ctx, name, ns, o)
@@ -156,7 +157,7 @@ func (img *Image) RenameSnapshot(ctx context.Context, id uint64, name string) er
 		return fmt.Errorf("snapshot %s of image %s: %w", name, img.Name(), rados.ErrExists)
 	}
 	err = img.maintain(ctx, maintenance{
-		remote: func(r requestID) []byte { return snapRenameMessage(r, id, name, s.Namespace) },
+		remote: func(r wire.RequestID) []byte { return snapRenameMessage(r, id, name, s.Namespace) },
 		done:   rados.ErrExists,
 		local:  func(ctx context.Context) error { return img.renameSnapshot(ctx, id, name) },
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // RemoveSnapshot removes a snapshot of any namespace. A user's snapshot that
@@ -18,7 +19,7 @@ func (img *Image) RemoveSnapshot(ctx context.Context, id uint64) error {
 		return err
 	}
 	err = img.maintain(ctx, maintenance{
-		remote: func(r requestID) []byte { return snapRemoveMessage(r, s.Name, s.Namespace) },
+		remote: func(r wire.RequestID) []byte { return snapRemoveMessage(r, s.Name, s.Namespace) },
 		done:   rados.ErrNotFound,
 		local:  func(ctx context.Context) error { return img.removeSnapshot(ctx, id) },
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // Sparsify gives back the space of zeros within objects: runs of grain bytes (a
@@ -21,7 +22,7 @@ func (img *Image) Sparsify(ctx context.Context, grain uint64, p Progress) error 
 		return fmt.Errorf("sparsify image %s by %d bytes: %w", img.Name(), grain, rados.ErrInvalid)
 	}
 	err := img.maintain(ctx, maintenance{
-		remote:   func(r requestID) []byte { return sparsifyMessage(r, grain) },
+		remote:   func(r wire.RequestID) []byte { return sparsifyMessage(r, grain) },
 		progress: p,
 		local:    func(ctx context.Context) error { return img.sparsify(ctx, grain, p) },
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // EnableFeatures turns features on. A new object map starts out invalid unless
@@ -27,7 +28,7 @@ func (img *Image) updateFeatures(ctx context.Context, mask uint64, on bool) erro
 	err := img.checkUpdate(mask, on)
 	if err == nil {
 		err = img.maintain(ctx, maintenance{
-			remote: func(r requestID) []byte { return updateFeaturesMessage(r, mask, on) },
+			remote: func(r wire.RequestID) []byte { return updateFeaturesMessage(r, mask, on) },
 			local:  func(ctx context.Context) error { return img.switchFeatures(ctx, mask, on) },
 		})
 	}

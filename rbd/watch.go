@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // notifyTimeout is how long a notification waits for the other watchers'
@@ -175,8 +176,8 @@ func (hw *headerWatch) refreshLater() {
 }
 
 // ours reports whether a request comes from this very Image.
-func (hw *headerWatch) ours(id clientID) bool {
-	return id.gid == hw.img.io.Client().GlobalID() && id.handle == hw.cookie()
+func (hw *headerWatch) ours(id wire.ClientID) bool {
+	return id.GID == hw.img.io.Client().GlobalID() && id.Handle == hw.cookie()
 }
 
 // handle answers one notification.
@@ -189,24 +190,24 @@ func (hw *headerWatch) handle(n *rados.Notification) {
 		return
 	}
 	img := hw.img
-	switch m.kind {
-	case kindHeaderUpdate:
+	switch m.Op {
+	case wire.NotifyHeaderUpdate:
 		n.Ack(nil)
 		hw.refreshLater()
-	case kindReleased:
+	case wire.NotifyReleasedLock:
 		n.Ack(nil)
-		if !hw.ours(m.client) {
+		if !hw.ours(m.Client) {
 			img.lock.heardRelease()
 		}
-	case kindRequestLock:
+	case wire.NotifyRequestLock:
 		hw.handleRequest(n, m)
-	case kindProgress:
+	case wire.NotifyAsyncProgress:
 		n.Ack(nil)
-		img.requests.progressed(m.request, m.off, m.total)
-	case kindComplete:
+		img.requests.progressed(m.Request, m.Offset, m.Total)
+	case wire.NotifyAsyncComplete:
 		n.Ack(nil)
-		img.requests.completed(m.request, resultError(m.result))
-	case kindQuiesce, kindUnquiesce:
+		img.requests.completed(m.Request, resultError(m.Result))
+	case wire.NotifyQuiesce, wire.NotifyUnquiesce:
 		// There is no file system above us that would have to be frozen.
 		n.Ack(responseMessage(nil))
 	default:
@@ -215,14 +216,14 @@ func (hw *headerWatch) handle(n *rados.Notification) {
 }
 
 // handleRequest answers somebody who wants the lock.
-func (hw *headerWatch) handleRequest(n *rados.Notification, m message) {
+func (hw *headerWatch) handleRequest(n *rados.Notification, m wire.NotifyMessage) {
 	img := hw.img
-	if hw.ours(m.client) || !img.LockOwned() {
+	if hw.ours(m.Client) || !img.LockOwned() {
 		n.Ack(nil)
 		return
 	}
 	if img.opts.LockRequest != nil {
-		if err := img.opts.LockRequest(m.force); err != nil {
+		if err := img.opts.LockRequest(m.Force); err != nil {
 			n.Ack(responseMessage(err))
 			return
 		}
@@ -236,10 +237,10 @@ func (hw *headerWatch) handleRequest(n *rados.Notification, m message) {
 }
 
 // handleOperation carries out what somebody without the lock asks for.
-func (hw *headerWatch) handleOperation(n *rados.Notification, m message) {
+func (hw *headerWatch) handleOperation(n *rados.Notification, m wire.NotifyMessage) {
 	img := hw.img
 	run := img.operationOf(m)
-	if run == nil || !img.LockOwned() || hw.ours(m.request.client()) {
+	if run == nil || !img.LockOwned() || hw.ours(m.Request.Client) {
 		n.Ack(nil)
 		return
 	}
@@ -251,11 +252,11 @@ func (hw *headerWatch) handleOperation(n *rados.Notification, m message) {
 		}
 	}
 	n.Ack(responseMessage(nil))
-	if !img.requests.begin(m.request) {
+	if !img.requests.begin(m.Request) {
 		return
 	}
 	img.background(func(ctx context.Context) {
-		defer img.requests.end(m.request)
+		defer img.requests.end(m.Request)
 		var last time.Time
 		err := img.local(ctx, maintenance{local: func(ctx context.Context) error {
 			return run(ctx, func(done, total uint64) {
@@ -263,13 +264,13 @@ func (hw *headerWatch) handleOperation(n *rados.Notification, m message) {
 					return
 				}
 				last = time.Now()
-				hw.announce(progressMessage(m.request, done, total))
+				hw.announce(progressMessage(m.Request, done, total))
 			})
 		}})
 		if errors.Is(err, errNotOwner) || ctx.Err() != nil {
 			err = rados.ErrRestart
 		}
-		hw.send(context.WithoutCancel(ctx), completeMessage(m.request, err))
+		hw.send(context.WithoutCancel(ctx), completeMessage(m.Request, err))
 	})
 }
 
@@ -319,8 +320,8 @@ func (hw *headerWatch) requestLock(ctx context.Context) (answered bool, err erro
 }
 
 // client returns how this Image calls itself in messages.
-func (hw *headerWatch) client() clientID {
-	return clientID{hw.img.io.Client().GlobalID(), hw.cookie()}
+func (hw *headerWatch) client() wire.ClientID {
+	return wire.ClientID{GID: hw.img.io.Client().GlobalID(), Handle: hw.cookie()}
 }
 
 func (hw *headerWatch) acquired() []byte { return acquiredMessage(hw.client()) }
