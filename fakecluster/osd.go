@@ -166,9 +166,9 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 	}
 	m := frontMessage(rep, h.m.TID)
 	m.Data = rep.Payload()
+	again := *m // a message that was sent is the connection's
 	s.osd.c.faults.send(s.osd.name, s.conn, s.user, m)
 	if v.duplicate {
-		again := *m
 		s.osd.c.faults.send(s.osd.name, s.conn, s.user, &again)
 	}
 	if readOnly(h.o) {

@@ -1,5 +1,3 @@
-//go:build interop
-
 package rados_test
 
 import (
@@ -16,7 +14,7 @@ import (
 	"github.com/rbdm/rbdm/rados"
 )
 
-func TestInteropWatchNotify(t *testing.T) {
+func TestSuiteWatchNotify(t *testing.T) {
 	for _, path := range confs(t) {
 		t.Run(path, func(t *testing.T) {
 			c, other := connect(t, path), connect(t, path)
@@ -105,7 +103,7 @@ func (d *cuttingDialer) cut() {
 	d.conns = nil
 }
 
-func TestInteropWatchSurvivesLostConnections(t *testing.T) {
+func TestSuiteWatchSurvivesLostConnections(t *testing.T) {
 	for _, path := range confs(t) {
 		t.Run(path, func(t *testing.T) {
 			var d cuttingDialer
@@ -134,9 +132,9 @@ func TestInteropWatchSurvivesLostConnections(t *testing.T) {
 	}
 }
 
-// TestInteropAppendsOnceOverLostConnections appends numbers while connections
+// TestSuiteAppendsOnceOverLostConnections appends numbers while connections
 // are cut: each must be there once and in order.
-func TestInteropAppendsOnceOverLostConnections(t *testing.T) {
+func TestSuiteAppendsOnceOverLostConnections(t *testing.T) {
 	for _, path := range confs(t) {
 		t.Run(path, func(t *testing.T) {
 			var d cuttingDialer
@@ -190,7 +188,7 @@ func appendAndVerify(ctx context.Context, t *testing.T, io *rados.IoCtx, objects
 	}
 }
 
-func TestInteropBlocklist(t *testing.T) {
+func TestSuiteBlocklist(t *testing.T) {
 	for _, path := range confs(t) {
 		t.Run(path, func(t *testing.T) {
 			c, victim := connect(t, path), connect(t, path)
