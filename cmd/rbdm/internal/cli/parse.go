@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// UsageError is a command line that cannot be carried out as it stands.
+// UsageError is the end of a command with a message of rbd's own and an exit
+// code; most are command lines that cannot be carried out as they stand.
 type UsageError struct {
 	// Code is the exit code: 1 for words that are wrong, 22 (EINVAL) for words
 	// that are missing.
@@ -17,9 +18,14 @@ type UsageError struct {
 	Msg  string
 	// ShowHelp asks for the list of commands on stdout.
 	ShowHelp bool
+	// Err is the failure below the message, if there is one.
+	Err error
 }
 
 func (e *UsageError) Error() string { return e.Msg }
+
+// Unwrap returns the failure below the message.
+func (e *UsageError) Unwrap() error { return e.Err }
 
 // Invocation is a command line after parsing: the command, its options and its
 // positional arguments.

@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/conf"
 )
 
 // Main runs one command line and returns the exit code.
@@ -30,7 +33,11 @@ func Main(ctx context.Context, args []string, std streams.Streams) int {
 		}
 		break
 	}
-	return fail(std, table, execute(ctx, table, args, std))
+	inv, rest, err := conf.ParseArgs(args, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	if err != nil {
+		return fail(std, table, &cli.UsageError{Code: exitInvalid, Msg: fmt.Sprintf("rbd: %v", err)})
+	}
+	return fail(std, table, execute(ctx, table, rest, &call{std: std, inv: inv}))
 }
 
 // fail prints the error as rbd does and returns its exit code.
@@ -50,10 +57,11 @@ func fail(std streams.Streams, table *cli.Table, err error) int {
 		return usage.Code
 	}
 	fmt.Fprintf(std.Err, "rbd: %v\n", err)
-	return exitGeneral
+	return exitCode(err)
 }
 
-func execute(ctx context.Context, table *cli.Table, args []string, std streams.Streams) error {
+func execute(ctx context.Context, table *cli.Table, args []string, c *call) error {
+	std := c.std
 	words := table.CommandWords(args)
 	if len(words) == 0 {
 		table.Help(std.Out)
@@ -70,7 +78,9 @@ func execute(ctx context.Context, table *cli.Table, args []string, std streams.S
 	if run == nil {
 		return &cli.UsageError{Code: exitNotSupported, Msg: fmt.Sprintf("rbd: '%s' is not part of rbdm", in.Command.Words)}
 	}
-	return run(ctx, &call{Invocation: in, std: std})
+	c.Invocation = in
+	defer c.close()
+	return run(ctx, c)
 }
 
 func help(table *cli.Table, words []string, std streams.Streams) error {

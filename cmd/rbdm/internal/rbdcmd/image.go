@@ -1,0 +1,47 @@
+package rbdcmd
+
+import (
+	"context"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/rbd"
+)
+
+// imageHandlers are the commands about images as such.
+func imageHandlers() map[string]handler {
+	return map[string]handler{
+		"list": list,
+	}
+}
+
+// list is `rbd ls`.
+func list(ctx context.Context, c *call) error {
+	s, err := poolSpec(c.Invocation, 0)
+	if err != nil {
+		return err
+	}
+	f, err := c.formatter()
+	if err != nil {
+		return err
+	}
+	io, err := c.pool(ctx, s)
+	if err != nil {
+		c.warnf("%v", err)
+		return &cli.UsageError{Code: exitCode(err), Msg: "rbd: listing images failed: " + errnoText(err)}
+	}
+	images, err := rbd.List(ctx, io)
+	if err != nil {
+		return failed(err, "rbd: listing images failed")
+	}
+	if f == nil {
+		for _, img := range images {
+			c.printf("%s\n", img.Name)
+		}
+		return nil
+	}
+	f.OpenArray("images")
+	for _, img := range images {
+		f.String("name", img.Name)
+	}
+	return f.Flush(c.std.Out)
+}
