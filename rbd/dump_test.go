@@ -5,7 +5,7 @@ package rbd
 import "testing"
 
 // explainMaps says in which objects a map differs from what is there.
-func explainMaps(t *testing.T, img *Image) {
+func explainMaps(t testing.TB, img *Image) {
 	t.Helper()
 	ctx := t.Context()
 	h := img.header()

@@ -34,6 +34,21 @@ type site struct {
 // to for that release's tools.
 func sites(t *testing.T, f func(t *testing.T, s *site)) {
 	t.Helper()
+	for _, path := range confs(t) {
+		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) { f(t, newSite(t, path)) })
+	}
+}
+
+// sitesB is sites for benchmarks.
+func sitesB(b *testing.B, f func(b *testing.B, s *site)) {
+	b.Helper()
+	for _, path := range confs(b) {
+		b.Run(filepath.Base(filepath.Dir(path)), func(b *testing.B) { f(b, newSite(b, path)) })
+	}
+}
+
+func confs(t testing.TB) []string {
+	t.Helper()
 	list := os.Getenv("RBDM_CONFS")
 	if list == "" {
 		list = os.Getenv("RBDM_CONF")
@@ -41,20 +56,21 @@ func sites(t *testing.T, f func(t *testing.T, s *site)) {
 	if list == "" {
 		t.Fatal("set RBDM_CONFS to the ceph.conf of one or more real clusters, separated by commas")
 	}
-	for path := range strings.SplitSeq(list, ",") {
-		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) {
-			s := &site{conf: path, root: "/"}
-			if p, err := os.ReadFile(filepath.Join(filepath.Dir(path), "root")); err == nil {
-				s.root = strings.TrimSpace(string(p))
-			}
-			s.c = s.connect(t)
-			f(t, s)
-		})
+	return strings.Split(list, ",")
+}
+
+func newSite(t testing.TB, path string) *site {
+	t.Helper()
+	s := &site{conf: path, root: "/"}
+	if p, err := os.ReadFile(filepath.Join(filepath.Dir(path), "root")); err == nil {
+		s.root = strings.TrimSpace(string(p))
 	}
+	s.c = s.connect(t)
+	return s
 }
 
 // connect makes a client of the cluster that ends with the test.
-func (s *site) connect(t *testing.T) *rados.Client {
+func (s *site) connect(t testing.TB) *rados.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -84,7 +100,7 @@ func (s *site) cmd(tool string, args ...string) *exec.Cmd {
 }
 
 // run runs a real tool and returns its standard output.
-func (s *site) run(t *testing.T, tool string, args ...string) string {
+func (s *site) run(t testing.TB, tool string, args ...string) string {
 	t.Helper()
 	c := s.cmd(tool, args...)
 	var out, bad bytes.Buffer
@@ -96,10 +112,10 @@ func (s *site) run(t *testing.T, tool string, args ...string) string {
 }
 
 // rbd runs the real rbd with --no-progress.
-func (s *site) rbd(t *testing.T, args ...string) string { return s.run(t, "rbd", args...) }
+func (s *site) rbd(t testing.TB, args ...string) string { return s.run(t, "rbd", args...) }
 
 // pool makes a pool that is gone after the test.
-func (s *site) pool(t *testing.T) (string, *rados.IoCtx) {
+func (s *site) pool(t testing.TB) (string, *rados.IoCtx) {
 	t.Helper()
 	name := fmt.Sprintf("rbdt-%x", rand.Uint64())
 	s.run(t, "ceph", "osd", "pool", "create", name, "8")
@@ -118,7 +134,7 @@ func (s *site) pool(t *testing.T) (string, *rados.IoCtx) {
 }
 
 // sum is the hash of what the real rbd exports.
-func (s *site) sum(t *testing.T, spec string) [32]byte {
+func (s *site) sum(t testing.TB, spec string) [32]byte {
 	t.Helper()
 	return sha256.Sum256([]byte(s.rbd(t, "export", "--no-progress", spec, "-")))
 }
@@ -230,7 +246,7 @@ func (m *model) check() {
 }
 
 // checkMaps lets the real rbd check all object maps.
-func (s *site) checkMaps(t *testing.T, spec string, img *Image) {
+func (s *site) checkMaps(t testing.TB, spec string, img *Image) {
 	t.Helper()
 	specs := []string{spec}
 	for _, sn := range img.Snapshots() {

@@ -151,3 +151,27 @@ func (img *Image) removeImageState(ctx context.Context, id uint64) error {
 	}
 	return nil
 }
+
+// PurgeSnapshots removes all of the user's snapshots, youngest first, and with
+// unprotect even the protected ones that have no clones; without it a protected
+// one is ErrBusy and those older than it stay.
+func (img *Image) PurgeSnapshots(ctx context.Context, unprotect bool, p Progress) error {
+	all := img.Snapshots()
+	for i := len(all) - 1; i >= 0; i-- {
+		s := all[i]
+		if isUser(s.Namespace) {
+			if s.Protection != protectionNone && unprotect {
+				if err := img.UnprotectSnapshot(ctx, s.ID); err != nil {
+					return err
+				}
+			}
+			if err := img.RemoveSnapshot(ctx, s.ID); err != nil && !errors.Is(err, rados.ErrNotFound) {
+				return err
+			}
+		}
+		if p != nil {
+			p(uint64(len(all)-i), uint64(len(all)))
+		}
+	}
+	return nil
+}
