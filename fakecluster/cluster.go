@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rbdm/rbdm/fakecluster/cls"
 	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/cephx"
@@ -97,7 +98,7 @@ func Start(ctx context.Context, opts ...Option) (*Cluster, error) {
 		opt: o, log: o.logger, clock: o.clock, unhook: func() bool { return false },
 		sessions: map[*monSession]struct{}{}, groups: map[int64][]*pg.Group{},
 		config: newConfigDB(), configKeys: keyDB{version: 1, keys: map[string]string{}}, services: newServiceMap(),
-		classes: loadClasses(),
+		classes: cls.New(),
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

@@ -1,7 +1,6 @@
 package fakecluster
 
 import (
-	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
@@ -18,15 +17,4 @@ func mgrCommands() []command {
 		}},
 	}
 	return t
-}
-
-// loadClasses returns the object classes of the OSDs.
-func loadClasses() pg.Classes { return noClasses{} }
-
-type noClasses struct{}
-
-func (noClasses) Writes(string, string) (bool, int32) { return false, errno.ErrNotSupported.Result() }
-
-func (noClasses) Call(*pg.Object, string, string, []byte) ([]byte, int32) {
-	return nil, errno.ErrNotSupported.Result()
 }
