@@ -3,6 +3,7 @@ package fakecluster
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,8 +143,9 @@ func (d *command) access() access {
 // flagMgr is the flag of commands that clients send to the manager.
 const flagMgr = 8
 
-// describe returns the entry of get_command_descriptions.
-func (d *command) describe() object {
+// describe returns the entry of get_command_descriptions. Old clients know no
+// arguments that are only given by name.
+func (d *command) describe(release int) object {
 	var sig []any
 	for _, w := range strings.Fields(d.sig) {
 		name, rest, isArg := strings.Cut(w, ":")
@@ -152,6 +154,9 @@ func (d *command) describe() object {
 			continue
 		}
 		parts := strings.Split(rest, ",")
+		if release < 18 && slices.Contains(parts, "named") {
+			continue
+		}
 		arg := object{{"name", name}, {"type", parts[0]}}
 		for _, p := range parts[1:] {
 			switch {
@@ -192,10 +197,10 @@ func commandPrefix(cmd []string) string {
 }
 
 // descriptions answers get_command_descriptions.
-func descriptions(table []command) []byte {
+func (c *Cluster) descriptions(table []command) []byte {
 	var o object
 	for i := range table {
-		o = append(o, field{fmt.Sprintf("cmd%03d", i), table[i].describe()})
+		o = append(o, field{fmt.Sprintf("cmd%03d", i), table[i].describe(c.opt.release)})
 	}
 	return encodeJSON("json", o)
 }
@@ -231,7 +236,7 @@ func (c *Cluster) runMon(s *monSession, cmd []string, in []byte) (errno.Errno, s
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if prefix == "get_command_descriptions" {
-		return 0, "", descriptions(append(monCommands(), mgrCommands()...))
+		return 0, "", c.descriptions(append(monCommands(), mgrCommands()...))
 	}
 	for _, d := range append(monCommands(), mgrCommands()...) {
 		if d.prefix() != prefix {
@@ -258,7 +263,7 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 	var out []byte
 	switch prefix := commandPrefix(f.Cmd); prefix {
 	case "get_command_descriptions":
-		out = descriptions(tellCommands())
+		out = c.descriptions(tellCommands())
 	case "version":
 		out = encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
 	default:

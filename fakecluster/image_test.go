@@ -16,7 +16,7 @@ func TestClassMethodsRun(t *testing.T) {
 	if _, err := io.Exec(t.Context(), "rbd_id.x", "rbd", "get_id", nil); err == nil {
 		t.Fatal("an empty object has an id")
 	}
-	if _, err := io.ExecWrite(t.Context(), "rbd_id.x", "rbd", "set_id", []byte("\x02\x00\x00\x00ab")); err != nil {
+	if err := io.ExecWrite(t.Context(), "rbd_id.x", "rbd", "set_id", []byte("\x02\x00\x00\x00ab")); err != nil {
 		t.Fatal(err)
 	}
 	if v, err := io.Exec(t.Context(), "rbd_id.x", "rbd", "get_id", nil); err != nil || string(v) != "\x02\x00\x00\x00ab" {

@@ -130,7 +130,7 @@ func (s *mgrSession) run(cmd []string, in []byte) (errno.Errno, string, []byte) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if prefix == "get_command_descriptions" {
-		return 0, "", descriptions(mgrCommands())
+		return 0, "", c.descriptions(mgrCommands())
 	}
 	for _, d := range mgrCommands() {
 		if d.prefix() != prefix {
