@@ -85,6 +85,7 @@ func osdCommands() []command {
 		{sig: "osd erasure-code-profile set name:CephString profile:CephString,n,? force:CephBool,? yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).profileSet},
 		{sig: "osd erasure-code-profile rm name:CephString", module: "osd", perm: "rw", run: (*call).profileRemove},
 		{sig: "osd crush rule ls", module: "osd", perm: "r", run: (*call).ruleList},
+		{sig: "osd crush rule rm name:CephString", module: "osd", perm: "rw", run: (*call).ruleRemove},
 		{sig: "osd crush rule list", module: "osd", perm: "r", run: (*call).ruleList},
 		{sig: "osd crush rule dump name:CephString,?", module: "osd", perm: "r", run: (*call).ruleDump},
 		{sig: "pg stat", module: "pg", perm: "r", mgr: true, run: (*call).pgStat},
@@ -618,6 +619,18 @@ func (k *call) ruleDump() errno.Errno {
 		}
 	}
 	return k.json(list)
+}
+
+// ruleRemove removes no rule: the cluster's own ones are in use, others there
+// are none.
+func (k *call) ruleRemove() errno.Errno {
+	name := k.args.str("name")
+	for _, n := range k.c.osdmap.Crush.RuleNames {
+		if n == name {
+			return k.say(errno.ErrBusy, "crush rule %s is in use", name)
+		}
+	}
+	return k.say(0, "rule %s does not exist", name)
 }
 
 func (k *call) pgStat() errno.Errno {

@@ -61,6 +61,9 @@ func settings(m *osdmap.Map, id int64, p *osdmap.Pool) pg.Pool {
 	s := pg.Pool{
 		ID: id, Erasure: p.IsErasure(), Overwrites: p.HasFlag(osdmap.PoolECOverwrites), PGNum: p.PGNum,
 	}
+	if s.Erasure {
+		s.Align = uint64(p.StripeWidth)
+	}
 	switch {
 	case p.HasFlag(osdmap.PoolFullQuota):
 		s.Full = errno.ErrQuota

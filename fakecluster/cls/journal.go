@@ -293,6 +293,9 @@ func tagCreate(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	if r.Err() != nil {
 		return nil, r.Err()
 	}
+	if has(o, hexKey("tag_", t.tid)) {
+		return nil, errno.ErrExists
+	}
 	next, err := getU64(o, "next_tag_tid")
 	if err != nil {
 		return nil, err
@@ -307,10 +310,7 @@ func tagCreate(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	if t.class == newTagClass {
 		t.class = classes
 	} else if t.class >= classes {
-		return nil, errno.ErrNotFound
-	}
-	if has(o, hexKey("tag_", t.tid)) {
-		return nil, errno.ErrExists
+		return nil, errno.ErrInvalid
 	}
 	if err := expireTags(o, ""); err != nil {
 		return nil, err
@@ -344,10 +344,17 @@ func expireTags(o *pg.Object, without string) error {
 	if err != nil {
 		return err
 	}
+	if lowest == newTagClass {
+		return nil
+	}
+	last, err := lastTags(o, lowest)
+	if err != nil {
+		return err
+	}
 	var gone []string
 	err = each(o, "tag_", func(k string, v []byte) error {
 		t, err := decodeTag(v)
-		if err == nil && t.tid < lowest && lowest != newTagClass {
+		if err == nil && t.tid < last[t.class] {
 			gone = append(gone, "tag_"+k)
 		}
 		return err
@@ -356,6 +363,20 @@ func expireTags(o *pg.Object, without string) error {
 		o.RemoveOmap(k)
 	}
 	return err
+}
+
+// lastTags returns, of each class, the newest tag that is not above lowest:
+// entries of a class may still refer to it.
+func lastTags(o *pg.Object, lowest uint64) (map[uint64]uint64, error) {
+	last := map[uint64]uint64{}
+	err := each(o, "tag_", func(_ string, v []byte) error {
+		t, err := decodeTag(v)
+		if err == nil && t.tid <= lowest {
+			last[t.class] = t.tid
+		}
+		return err
+	})
+	return last, err
 }
 
 func tagList(o *pg.Object, r *denc.Reader) ([]byte, error) {
@@ -375,13 +396,17 @@ func tagList(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	if len(c.commit) == 0 {
 		minimum = 0
 	}
+	last, err := lastTags(o, minimum)
+	if err != nil {
+		return nil, err
+	}
 	var l []*journalTag
 	err = each(o, "tag_", func(_ string, v []byte) error {
 		t, err := decodeTag(v)
 		if err != nil {
 			return err
 		}
-		if (after == newTagClass || t.tid > after) && t.tid >= minimum && (class == nil || *class == t.class) && uint64(len(l)) < limit {
+		if (after == 0 || t.tid > after) && t.tid >= last[t.class] && (class == nil || *class == t.class) && uint64(len(l)) < limit {
 			l = append(l, t)
 		}
 		return nil

@@ -238,6 +238,9 @@ func lockSetCookie(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	if r.Err() != nil || !validLock(kind) || name == "" {
 		return nil, errno.ErrInvalid
 	}
+	if !o.Exists() {
+		return nil, errno.ErrNotFound
+	}
 	i, err := readLock(o, name)
 	if err != nil {
 		return nil, err

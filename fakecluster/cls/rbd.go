@@ -27,8 +27,10 @@ const (
 	featIncompatible   = featLayering | featStriping | featDataPool
 	featRWIncompatible = featIncompatible | featLock | featObjectMap | featFastDiff | featDeep | featJournal |
 		featOperations | featMigrating | featNonPrimary
-	featMutable     = featLock | featObjectMap | featFastDiff | featJournal | featNonPrimary | featDirtyCache | featMigrating | featOperations
+	featMutable     = featLock | featObjectMap | featFastDiff | featJournal | featNonPrimary | featDirtyCache
 	featDisableOnly = featDeep
+	// internal features follow from others.
+	featInternal = featOperations | featMigrating
 
 	opFeatureCloneParent uint64 = 1
 	opFeatureKnown       uint64 = 1<<5 - 1
@@ -75,6 +77,12 @@ func rbdCreate(o *pg.Object, r *denc.Reader) ([]byte, error) {
 		dataPool = r.S64()
 	}
 	if r.Err() != nil || prefix == "" {
+		return nil, errno.ErrInvalid
+	}
+	if features&^featAll != 0 {
+		return nil, errno.ErrNotImplemented
+	}
+	if features&featInternal != 0 {
 		return nil, errno.ErrInvalid
 	}
 	if has(o, "size") {
@@ -129,14 +137,10 @@ func rbdSetFeatures(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if features&mask&^old&^featMutable != 0 || old&mask&^features&^(featMutable|featDisableOnly) != 0 {
+	if mask&featInternal != 0 || features&mask&^old&^featMutable != 0 || old&mask&^features&^(featMutable|featDisableOnly) != 0 {
 		return nil, errno.ErrInvalid
 	}
-	fresh := old&^mask | features&mask
-	if fresh&(featObjectMap|featJournal) != 0 && fresh&featLock == 0 || fresh&featFastDiff != 0 && fresh&featObjectMap == 0 {
-		return nil, errno.ErrInvalid
-	}
-	setU64(o, "features", fresh)
+	setU64(o, "features", old&^mask|features&mask)
 	return nil, nil
 }
 
@@ -281,12 +285,16 @@ func rbdGetStriping(o *pg.Object, _ *denc.Reader) ([]byte, error) {
 	if err := needFeature(o, featStriping); err != nil {
 		return nil, err
 	}
-	unit, err := get(o, "stripe_unit")
+	unit, err := getU64(o, "stripe_unit")
 	if err != nil {
-		return nil, err
+		order, err := get(o, "order")
+		if err != nil {
+			return nil, err
+		}
+		return denc.AppendU64(denc.AppendU64(nil, 1<<order[0]), 1), nil
 	}
-	count, err := get(o, "stripe_count")
-	return append(append([]byte(nil), unit...), count...), err
+	count, err := getU64(o, "stripe_count")
+	return denc.AppendU64(denc.AppendU64(nil, unit), count), err
 }
 
 func rbdSetStriping(o *pg.Object, r *denc.Reader) ([]byte, error) {

@@ -127,13 +127,17 @@ func dirStateSet(o *pg.Object, r *denc.Reader) ([]byte, error) {
 		return nil, errno.ErrInvalid
 	}
 	if state != dirAddDisabled {
-		o.RemoveOmap("state")
+		if o.Exists() {
+			o.RemoveOmap("state")
+		}
 		return nil, nil
+	}
+	if !o.Exists() {
+		return nil, errno.ErrNotFound
 	}
 	if keys, _, _ := o.OmapPage("", "name_", 1); len(keys) > 0 {
 		return nil, errno.ErrBusy
 	}
-	o.Create()
 	o.SetOmap("state", []byte{state})
 	return nil, nil
 }

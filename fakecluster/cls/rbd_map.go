@@ -8,9 +8,8 @@ import (
 
 // States of objects in an object map.
 const (
-	mapNonexistent = 0
-	mapExists      = 1
-	mapClean       = 3
+	mapExists = 1
+	mapClean  = 3
 
 	mapBlock      = 4096
 	maxMapObjects = 256000000
@@ -139,7 +138,7 @@ func mapResize(o *pg.Object, r *denc.Reader) ([]byte, error) {
 		m = &bitMap{}
 	}
 	for i := n; i < m.n; i++ {
-		if m.get(i) != mapNonexistent {
+		if m.get(i) != state {
 			return nil, errno.ErrStale
 		}
 	}

@@ -332,14 +332,14 @@ func mirrorImageSet(o *pg.Object, r *denc.Reader) ([]byte, error) {
 		return nil, r.Err()
 	}
 	old, err := readMirrorImage(o, id)
-	switch {
-	case err == nil && old.globalID != m.globalID:
+	if err == nil && old.globalID != m.globalID {
 		return nil, errno.ErrInvalid
-	case err != nil && m.state == imageDisabling:
-		return nil, errno.ErrNotFound
 	}
 	if v, ok := o.Omap("global_" + m.globalID); ok && denc.NewReader(v).String() != id {
 		return nil, errno.ErrExists
+	}
+	if err != nil && m.state == imageDisabling {
+		return nil, errno.ErrNotFound
 	}
 	o.SetOmap("image_"+id, m.append(nil))
 	o.SetOmap("global_"+m.globalID, denc.AppendString(nil, id))
@@ -651,6 +651,9 @@ func instanceGet(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	s, err := readStatus(o, statusKey(gid, ""))
 	if err != nil {
 		return nil, err
+	}
+	if !s.up {
+		return nil, errno.ErrStale
 	}
 	return s.appendInst(nil), nil
 }

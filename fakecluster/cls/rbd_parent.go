@@ -118,11 +118,11 @@ func parentOverlap(o *pg.Object, r *denc.Reader) ([]byte, error) {
 }
 
 func attach(o *pg.Object, p *parent, reattach bool) error {
-	if p.id == "" || p.pool < 0 || p.snap == noSnap {
-		return errno.ErrInvalid
-	}
 	if err := needFeature(o, featLayering); err != nil {
 		return err
+	}
+	if p.id == "" || p.pool < 0 || p.snap == noSnap || p.overlap == nil || *p.overlap == 0 {
+		return errno.ErrInvalid
 	}
 	old, err := readParent(o)
 	if err == nil {
@@ -169,6 +169,9 @@ func legacySetParent(o *pg.Object, r *denc.Reader) ([]byte, error) {
 }
 
 func parentDetach(o *pg.Object, _ *denc.Reader) ([]byte, error) {
+	if err := needFeature(o, featLayering); err != nil {
+		return nil, err
+	}
 	p, err := readParent(o)
 	if err != nil {
 		return nil, err

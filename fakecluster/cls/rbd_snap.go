@@ -267,11 +267,14 @@ func snapshotTrash(o *pg.Object, r *denc.Reader) ([]byte, error) {
 
 func setProtection(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	id, status := r.U64(), r.U8()
-	if r.Err() != nil || id == noSnap || status > 2 {
-		return nil, errno.ErrInvalid
+	if r.Err() != nil {
+		return nil, r.Err()
 	}
 	if err := needFeature(o, featLayering); err != nil {
 		return nil, err
+	}
+	if status > 2 || id == noSnap {
+		return nil, errno.ErrInvalid
 	}
 	s, err := readSnap(o, id)
 	if err != nil {
@@ -353,7 +356,6 @@ func mirrorSnap(o *pg.Object, id uint64) (*snapRecord, *mirrorNS, error) {
 const (
 	mirrorPrimary        = 0
 	mirrorPrimaryDemoted = 1
-	mirrorNonPrimaryDem  = 3
 )
 
 func unlinkPeer(o *pg.Object, r *denc.Reader) ([]byte, error) {
@@ -368,22 +370,6 @@ func unlinkPeer(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	at := slices.Index(m.peers, peer)
 	if at < 0 {
 		return nil, errno.ErrNotFound
-	}
-	if len(m.peers) == 1 {
-		// The newest mirror snapshot keeps its last peer.
-		list, err := snaps(o)
-		if err != nil {
-			return nil, err
-		}
-		newest := uint64(0)
-		for _, other := range list {
-			if other.ns.kind == nsMirror {
-				newest = max(newest, other.id)
-			}
-		}
-		if newest == id {
-			return nil, errno.ErrRestart
-		}
 	}
 	m.peers = slices.Delete(m.peers, at, at+1)
 	s.ns.rest = m.append(nil)

@@ -46,7 +46,7 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		if e.Len == 0 {
 			e.Len = t.at.data.Size()
 		}
-		d := t.at.data.Read(e.Off, e.Len)
+		d := t.at.data.Read(e.Off, untruncated(e))
 		e.Len = uint64(d.Len())
 		op.SetExtent(e)
 		return d, 0
@@ -83,10 +83,19 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 	return t.checksum(op)
 }
 
+// untruncated returns how many bytes of an extent a reader may see that says
+// where the object ends.
+func untruncated(e wire.Extent) uint64 {
+	if e.TruncateSeq == 0 || e.Off+e.Len <= e.TruncateSize {
+		return e.Len
+	}
+	return e.TruncateSize - min(e.TruncateSize, e.Off)
+}
+
 func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
 	e := op.Extent()
 	var out wire.SparseReadOutput
-	for _, r := range t.at.data.Extents(e.Off, e.Len) {
+	for _, r := range t.at.data.Extents(e.Off, untruncated(e)) {
 		out.Extents = append(out.Extents, wire.Range{Off: r.Off, Len: r.Len})
 		out.Data.AppendData(t.at.data.Read(r.Off, r.Len))
 	}
@@ -187,7 +196,7 @@ func (t *txn) stepPlainWrite(op *wire.Op) int32 {
 	if r := checkExtent(e.Off, e.Len); r != 0 {
 		return r
 	}
-	if p := t.req.Pool; p.Erasure && !p.Overwrites && op.Code == wire.OpWrite && e.Off != size {
+	if p := t.req.Pool; p.Erasure && !p.Overwrites && op.Code != wire.OpWriteFull && (e.Off != size || p.Align > 0 && e.Off%p.Align != 0) {
 		return notsup
 	}
 	if op.Code == wire.OpWriteFull {

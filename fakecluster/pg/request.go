@@ -25,7 +25,9 @@ type Pool struct {
 	// Removed says which snapshots are gone though not trimmed yet; nil for
 	// none.
 	Removed func(snap uint64) bool
-	// SplitBits is how many bits of the hash the group fixes.
+	// Align is what the offset of appends must be a multiple of; 0 is any.
+	Align uint64
+	// PGNum is the number of groups.
 	PGNum uint32
 }
 
