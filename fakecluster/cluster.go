@@ -98,7 +98,7 @@ func Start(ctx context.Context, opts ...Option) (*Cluster, error) {
 		opt: o, log: o.logger, clock: o.clock, unhook: func() bool { return false },
 		sessions: map[*monSession]struct{}{}, groups: map[int64][]*pg.Group{},
 		config: newConfigDB(), configKeys: keyDB{version: 1, keys: map[string]string{}}, services: newServiceMap(),
-		classes: cls.New(),
+		classes: classes{cls.Standard(o.release)},
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -400,4 +400,12 @@ func (c *Cluster) DropConnections(daemon string) {
 		}
 		d.mu.Unlock()
 	}
+}
+
+// classes makes a registry of object classes what placement groups ask for.
+type classes struct{ *cls.Registry }
+
+// Call executes a method.
+func (c classes) Call(o *pg.Object, class, method string, in []byte) ([]byte, int32) {
+	return c.Registry.Call(o, class, method, in)
 }

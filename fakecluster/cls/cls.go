@@ -1,55 +1,102 @@
-// Package cls holds the object classes of the fake cluster's OSDs: the methods
-// that clients call on objects, with the answers and errors of Ceph 20.2's
-// rbd, lock and journal classes.
 package cls
 
 import (
 	"errors"
-	"fmt"
-	"strings"
+	"time"
 
-	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/wire"
 )
 
-// Errors that package errno has no name for.
-const (
-	errNotExec  errno.Errno = 8 // ENOEXEC: the image lacks the feature
-	errBadIndex errno.Errno = 9 // EBADF
-)
+// Object is the object that a method was called on, within the vector of
+// operations that called it: what a method did is undone when the vector fails.
+// Writing to an object that does not exist makes it. Slices that it returns must
+// not be changed; those given to it are copied.
+type Object interface {
+	Exists() bool
+	Create()
+	Remove()
+	Stat() (size uint64, mtime time.Time)
+	Version() uint64
 
-// method is one method of a class. run decodes its input from r, and gets the
-// decoder's error turned into EINVAL when it returns r.Err().
+	// Read returns up to n bytes from off; n 0 means all.
+	Read(off, n uint64) []byte
+	Write(off uint64, p []byte)
+	WriteFull(p []byte)
+	Truncate(size uint64)
+	Zero(off, n uint64)
+
+	Xattr(name string) ([]byte, bool)
+	Xattrs() map[string][]byte
+	SetXattr(name string, v []byte)
+	RemoveXattr(name string)
+
+	Omap(key string) ([]byte, bool)
+	// OmapPage returns up to limit pairs whose keys are above after and begin
+	// with prefix, and whether there are more.
+	OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool)
+	SetOmap(key string, v []byte)
+	RemoveOmap(key string)
+	OmapHeader() []byte
+	SetOmapHeader(v []byte)
+	ClearOmap()
+
+	// Client is who called, and from where.
+	Client() (entity.Name, entity.Addr)
+	Watchers() []wire.Watcher
+	Now() time.Time
+	// SnapSeq is the newest snapshot that the object has seen.
+	SnapSeq() uint64
+	SnapContext() wire.SnapContext
+}
+
+// handler is one method: its output, or an errno.Errno.
+type handler func(o Object, in *denc.Reader) ([]byte, error)
+
+// method is a handler and what it may do.
 type method struct {
 	write bool
-	run   func(o *pg.Object, r *denc.Reader) ([]byte, error)
+	run   handler
+	// since is the first release that has the method.
+	since int
 }
 
-// class is a table of methods.
-type class map[string]method
-
-// Registry is a set of classes. It implements pg.Classes, never changes and is
-// safe for concurrent use.
-type Registry struct{ classes map[string]class }
-
-// New returns a registry of all classes.
-func New() *Registry {
-	return &Registry{map[string]class{"lock": lockClass(), "rbd": rbdClass(), "journal": journalClass()}}
+// Registry holds the classes of one release. It is read-only once made.
+type Registry struct {
+	classes map[string]map[string]method
+	release int
 }
 
-// Writes implements pg.Classes.
-func (g *Registry) Writes(class, method string) (bool, int32) {
-	m, ok := g.classes[class][method]
+// Standard returns the classes that the OSDs of a release (16, 18 or 20) have.
+func Standard(release int) *Registry {
+	r := &Registry{release: release, classes: map[string]map[string]method{}}
+	r.classes["lock"] = lockMethods()
+	r.classes["journal"] = journalMethods()
+	r.classes["rbd"] = rbdMethods(release)
+	return r
+}
+
+func (g *Registry) find(class, name string) (method, bool) {
+	m, ok := g.classes[class][name]
+	return m, ok && m.since <= g.release
+}
+
+// Writes reports whether a method may change its object, or the result of a
+// call of one that does not exist.
+func (g *Registry) Writes(class, name string) (write bool, result int32) {
+	m, ok := g.find(class, name)
 	if !ok {
 		return false, errno.ErrNotSupported.Result()
 	}
 	return m.write, 0
 }
 
-// Call implements pg.Classes.
-func (g *Registry) Call(o *pg.Object, class, method string, in []byte) ([]byte, int32) {
-	m, ok := g.classes[class][method]
+// Call executes a method on an object: its output, and its result, negative for
+// an error.
+func (g *Registry) Call(o Object, class, name string, in []byte) (out []byte, result int32) {
+	m, ok := g.find(class, name)
 	if !ok {
 		return nil, errno.ErrNotSupported.Result()
 	}
@@ -58,86 +105,135 @@ func (g *Registry) Call(o *pg.Object, class, method string, in []byte) ([]byte, 
 		return out, 0
 	}
 	var e errno.Errno
-	if errors.As(err, &e) {
-		return nil, e.Result()
+	if !errors.As(err, &e) {
+		e = errno.ErrIO
 	}
-	return nil, errno.ErrInvalid.Result()
+	return out, e.Result()
 }
 
-// rd and wr make methods.
-func rd(run func(o *pg.Object, r *denc.Reader) ([]byte, error)) method { return method{false, run} }
-func wr(run func(o *pg.Object, r *denc.Reader) ([]byte, error)) method { return method{true, run} }
+// read and write make methods of handlers.
+func read(h handler) method  { return method{run: h} }
+func write(h handler) method { return method{run: h, write: true} }
 
-func str(r *denc.Reader) string { return r.String() }
+func (m method) from(release int) method {
+	m.since = release
+	return m
+}
 
-// get returns the value of an omap key, or ErrNotFound.
-func get(o *pg.Object, key string) ([]byte, error) {
-	if v, ok := o.Omap(key); ok {
-		return v, nil
+// stored returns the value of a key, ErrNotFound without one.
+func stored(o Object, key string) ([]byte, error) {
+	v, ok := o.Omap(key)
+	if !ok {
+		return nil, errno.ErrNotFound
 	}
-	return nil, errno.ErrNotFound
+	return v, nil
 }
 
-func has(o *pg.Object, key string) bool {
-	_, ok := o.Omap(key)
-	return ok
-}
-
-func getU64(o *pg.Object, key string) (uint64, error) {
-	v, err := get(o, key)
+// value decodes the value of a key: ErrNotFound without one, ErrIO when it does
+// not decode.
+func value[T any](o Object, key string, decode func(*denc.Reader) T) (v T, err error) {
+	p, err := stored(o, key)
 	if err != nil {
-		return 0, err
+		return v, err
 	}
-	r := denc.NewReader(v)
-	return r.U64(), ioErr(r)
+	r := denc.NewReader(p)
+	v = decode(r)
+	if r.Err() != nil {
+		return v, errno.ErrIO
+	}
+	return v, nil
 }
 
-// ioErr turns a stored value that does not decode into EIO.
-func ioErr(r *denc.Reader) error {
-	if r.Err() != nil {
-		return errno.ErrIO
+// decoder is a type with a Decode method.
+type decoder[T any] interface {
+	*T
+	Decode(r *denc.Reader)
+}
+
+// one makes a function of a Decode method.
+func one[T any, P decoder[T]](r *denc.Reader) (v T) {
+	P(&v).Decode(r)
+	return v
+}
+
+func u8(r *denc.Reader) uint8       { return r.U8() }
+func u32(r *denc.Reader) uint32     { return r.U32() }
+func u64(r *denc.Reader) uint64     { return r.U64() }
+func text(r *denc.Reader) string    { return r.String() }
+func blob(r *denc.Reader) []byte    { return r.Bytes() }
+func when(r *denc.Reader) denc.Time { return r.Time() }
+
+// otherwise returns v, or def when err says that there is none.
+func otherwise[T any](v T, err error, def T) (T, error) {
+	if errors.Is(err, errno.ErrNotFound) {
+		return def, nil
 	}
+	return v, err
+}
+
+// missing reports whether err is ErrNotFound.
+func missing(err error) bool { return errors.Is(err, errno.ErrNotFound) }
+
+// removeKey removes a key. As in an OSD, a missing key is no error and a missing
+// object is.
+func removeKey(o Object, key string) error {
+	if !o.Exists() {
+		return errno.ErrNotFound
+	}
+	o.RemoveOmap(key)
 	return nil
 }
 
-func setU64(o *pg.Object, key string, v uint64) { o.SetOmap(key, denc.AppendU64(nil, v)) }
+// dropKey removes a key if it is there.
+func dropKey(o Object, key string) {
+	if _, ok := o.Omap(key); ok {
+		o.RemoveOmap(key)
+	}
+}
 
-// each calls f for every key with the prefix, in order, until f fails.
-func each(o *pg.Object, prefix string, f func(rest string, v []byte) error) error {
-	after := ""
+// each calls f for the pairs whose keys begin with prefix and are above after,
+// in order, until f wants no more. The keys' prefix is cut off. It fails with
+// ErrNotFound when the object is missing.
+func each(o Object, prefix, after string, f func(name string, v []byte) (more bool, err error)) error {
+	if !o.Exists() {
+		return errno.ErrNotFound
+	}
+	const page = 64
+	last := prefix + after
 	for {
-		keys, values, more := o.OmapPage(after, prefix, 1024)
+		keys, values, more := o.OmapPage(last, prefix, page)
 		for _, k := range keys {
-			if err := f(strings.TrimPrefix(k, prefix), values[k]); err != nil {
+			if on, err := f(k[len(prefix):], values[k]); err != nil || !on {
 				return err
 			}
-			after = k
+			last = k
 		}
-		if !more {
+		if !more || len(keys) == 0 {
 			return nil
 		}
 	}
 }
 
-// page returns up to limit values whose keys come after prefix and after.
-func page(o *pg.Object, prefix, after string, limit uint64, f func(rest string, v []byte) error) error {
-	from := ""
-	if after != "" {
-		from = prefix + after
-	}
-	keys, values, _ := o.OmapPage(from, prefix, limit)
-	for _, k := range keys {
-		if err := f(strings.TrimPrefix(k, prefix), values[k]); err != nil {
-			return err
-		}
+// pageArgs reads the arguments of most lists.
+func pageArgs(in *denc.Reader) (after string, limit uint64, err error) {
+	after, limit = in.String(), in.U64()
+	return after, limit, bad(in)
+}
+
+// bad returns ErrInvalid when the arguments did not decode.
+func bad(in *denc.Reader) error {
+	if in.Err() != nil {
+		return errno.ErrInvalid
 	}
 	return nil
 }
 
-// hexKey is the form of keys with a number.
-func hexKey(prefix string, n uint64) string { return fmt.Sprintf("%s%016x", prefix, n) }
+// exists returns ErrNotFound when the object is missing.
+func exists(o Object) error {
+	if !o.Exists() {
+		return errno.ErrNotFound
+	}
+	return nil
+}
 
-func appendRaw(b, p []byte) []byte { return append(b, p...) }
-
-// now returns the time as stored.
-func now(o *pg.Object) []byte { return denc.AppendTime(nil, denc.TimeOf(o.Now())) }
+func now(o Object) denc.Time { return denc.TimeOf(o.Now()) }

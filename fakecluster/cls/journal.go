@@ -1,63 +1,65 @@
 package cls
 
 import (
+	"math"
 	"slices"
 
-	"github.com/rbdm/rbdm/fakecluster/pg"
+	"github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
-// journalClass is the class journal.
-func journalClass() class {
-	num := func(key string) method {
-		return rd(func(o *pg.Object, _ *denc.Reader) ([]byte, error) { return get(o, key) })
-	}
-	return class{
-		"create": wr(journalCreate), "get_order": num("order"), "get_splay_width": num("splay_width"), "get_pool_id": num("pool_id"),
-		"get_minimum_set": num("minimum_set"), "get_active_set": num("active_set"), "get_next_tag_tid": num("next_tag_tid"),
-		"set_minimum_set": wr(journalSetMinimum), "set_active_set": wr(journalSetActive),
-		"get_client": rd(journalGetClient), "client_register": wr(clientRegister), "client_update_data": wr(clientUpdateData),
-		"client_update_state": wr(clientUpdateState), "client_unregister": wr(clientUnregister), "client_commit": wr(clientCommit),
-		"client_list": rd(clientList), "get_tag": rd(journalGetTag), "tag_create": wr(tagCreate), "tag_list": rd(tagList),
-		"guard_append": wr(guardAppend), "append": wr(journalAppend),
+func journalMethods() map[string]method {
+	return map[string]method{
+		wire.MethodCreate:            write(journalCreate),
+		wire.MethodGetOrder:          read(journalGet(wire.KeyOrder)),
+		wire.MethodGetSplayWidth:     read(journalGet(wire.KeySplayWidth)),
+		wire.MethodGetPoolID:         read(journalGet(wire.KeyPoolID)),
+		wire.MethodGetMinimumSet:     read(journalGet(wire.KeyMinimumSet)),
+		wire.MethodSetMinimumSet:     write(journalSetMinimum),
+		wire.MethodGetActiveSet:      read(journalGet(wire.KeyActiveSet)),
+		wire.MethodSetActiveSet:      write(journalSetActive),
+		wire.MethodGetNextTagTID:     read(journalGet(wire.KeyNextTagTID)),
+		wire.MethodGetClient:         read(clientGet),
+		wire.MethodClientRegister:    write(clientRegister),
+		wire.MethodClientUpdateData:  write(clientSetData),
+		wire.MethodClientUpdateState: write(clientSetState),
+		wire.MethodClientUnregister:  write(clientUnregister),
+		wire.MethodClientCommit:      write(clientCommit),
+		wire.MethodClientList:        read(clientList),
+		wire.MethodGetTag:            read(tagGet),
+		wire.MethodTagCreate:         write(tagCreate),
+		wire.MethodTagList:           read(tagList),
+		wire.MethodGuardAppend:       write(guardAppend),
+		wire.MethodAppend:            write(journalAppend),
 	}
 }
 
-func journalCreate(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	order, splay, pool := r.U8(), r.U8(), r.S64()
-	if r.Err() != nil {
-		return nil, r.Err()
+func journalCreate(o Object, in *denc.Reader) ([]byte, error) {
+	order, splay, pool := in.U8(), in.U8(), in.S64()
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	if has(o, "order") {
+	if _, ok := o.Omap(wire.KeyOrder); ok {
 		return nil, errno.ErrExists
 	}
-	o.SetOmap("order", []byte{order})
-	o.SetOmap("splay_width", []byte{splay})
-	o.SetOmap("pool_id", denc.AppendS64(nil, pool))
-	for _, k := range []string{"minimum_set", "active_set", "next_tag_tid", "next_tag_class"} {
-		setU64(o, k, 0)
+	o.SetOmap(wire.KeyOrder, []byte{order})
+	o.SetOmap(wire.KeySplayWidth, []byte{splay})
+	o.SetOmap(wire.KeyPoolID, denc.AppendS64(nil, pool))
+	for _, key := range []string{wire.KeyMinimumSet, wire.KeyActiveSet, wire.KeyNextTagTID, wire.KeyNextTagClass} {
+		setU64(o, key, 0)
 	}
 	return nil, nil
 }
 
-func journalSetMinimum(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	set := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	active, err := getU64(o, "active_set")
-	if err != nil {
-		return nil, err
-	}
-	if set > active {
-		return nil, errno.ErrInvalid
-	}
-	return nil, raise(o, "minimum_set", set)
+// journalGet answers with a number as it is stored.
+func journalGet(key string) handler {
+	return func(o Object, _ *denc.Reader) ([]byte, error) { return stored(o, key) }
 }
 
-func raise(o *pg.Object, key string, v uint64) error {
-	old, err := getU64(o, key)
+// raise sets a number that only grows.
+func raise(o Object, key string, v uint64) error {
+	old, err := value(o, key, u64)
 	switch {
 	case err != nil:
 		return err
@@ -69,375 +71,344 @@ func raise(o *pg.Object, key string, v uint64) error {
 	return nil
 }
 
-func journalSetActive(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	set := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
+func journalSetMinimum(o Object, in *denc.Reader) ([]byte, error) {
+	set := in.U64()
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	minimum, err := getU64(o, "minimum_set")
+	active, err := value(o, wire.KeyActiveSet, u64)
 	if err != nil {
 		return nil, err
 	}
-	if set < minimum {
+	if active < set {
 		return nil, errno.ErrInvalid
 	}
-	return nil, raise(o, "active_set", set)
+	return nil, raise(o, wire.KeyMinimumSet, set)
 }
 
-// position is an ObjectPosition.
-type position struct{ object, tag, entry uint64 }
-
-// journalClient is a registered client.
-type journalClient struct {
-	id     string
-	data   []byte
-	commit []position
-	state  uint8
-}
-
-func appendPositions(b []byte, l []position) []byte {
-	b, at := denc.Begin(b, 1, 1)
-	b = denc.AppendSlice(b, l, func(b []byte, p position) []byte {
-		b, at := denc.Begin(b, 1, 1)
-		return denc.End(denc.AppendU64(denc.AppendU64(denc.AppendU64(b, p.object), p.tag), p.entry), at)
-	})
-	return denc.End(b, at)
-}
-
-func readPositions(r *denc.Reader) []position {
-	s := r.Enter("ObjectSetPosition", 1)
-	l := denc.Slice(r, 6, func(r *denc.Reader) position {
-		s := r.Enter("ObjectPosition", 1)
-		p := position{r.U64(), r.U64(), r.U64()}
-		r.Leave(s)
-		return p
-	})
-	r.Leave(s)
-	return l
-}
-
-func (c *journalClient) append(b []byte) []byte {
-	b, at := denc.Begin(b, 1, 1)
-	b = denc.AppendBytes(denc.AppendString(b, c.id), c.data)
-	return denc.End(append(appendPositions(b, c.commit), c.state), at)
-}
-
-func readClient(o *pg.Object, id string) (*journalClient, error) {
-	v, err := get(o, "client_"+id)
+func journalSetActive(o Object, in *denc.Reader) ([]byte, error) {
+	set := in.U64()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	minimum, err := value(o, wire.KeyMinimumSet, u64)
 	if err != nil {
 		return nil, err
 	}
-	return decodeClient(v)
+	if minimum > set {
+		return nil, errno.ErrInvalid
+	}
+	return nil, raise(o, wire.KeyActiveSet, set)
 }
 
-func decodeClient(v []byte) (*journalClient, error) {
-	r := denc.NewReader(v)
-	s := r.Enter("Client", 1)
-	c := &journalClient{id: r.String(), data: slices.Clone(r.Bytes())}
-	c.commit = readPositions(r)
-	c.state = r.U8()
-	r.Leave(s)
-	return c, ioErr(r)
+func readClient(o Object, id string) (wire.Client, error) {
+	return value(o, wire.PrefixClient+id, one[wire.Client])
 }
 
-func (c *journalClient) write(o *pg.Object) { o.SetOmap("client_"+c.id, c.append(nil)) }
+func writeClient(o Object, c wire.Client) { o.SetOmap(wire.PrefixClient+c.ID, c.Append(nil)) }
 
-func journalGetClient(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id := r.String()
-	if r.Err() != nil {
-		return nil, r.Err()
+// eachClient calls f for the clients whose ids are above after. The image's own
+// client, whose id is empty, is the first.
+func eachClient(o Object, after string, f func(c wire.Client) (more bool, err error)) error {
+	call := func(v []byte) (bool, error) {
+		r := denc.NewReader(v)
+		c := one[wire.Client](r)
+		if r.Err() != nil {
+			return false, errno.ErrIO
+		}
+		return f(c)
 	}
-	return get(o, "client_"+id)
-}
-
-func clientRegister(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	c := &journalClient{id: r.String(), data: slices.Clone(r.Bytes())}
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	if !has(o, "order") {
-		return nil, errno.ErrNotFound
-	}
-	if has(o, "client_"+c.id) {
-		return nil, errno.ErrExists
-	}
-	// A new client starts behind what is committed by all: at the lowest
-	// position of the splay objects in the minimum set.
-	minimum, err := getU64(o, "minimum_set")
-	if err != nil {
-		return nil, err
-	}
-	if minimum > 0 {
-		err = each(o, "client_", func(_ string, v []byte) error {
-			other, err := decodeClient(v)
-			if err == nil && len(c.commit) == 0 {
-				c.commit = other.commit
-			}
+	if v, ok := o.Omap(wire.PrefixClient); ok && after == "" {
+		if more, err := call(v); err != nil || !more {
 			return err
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
-	c.write(o)
-	return nil, nil
+	return each(o, wire.PrefixClient, after, func(_ string, v []byte) (bool, error) { return call(v) })
 }
 
-func clientUpdateData(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id, data := r.String(), r.Bytes()
-	if r.Err() != nil {
-		return nil, r.Err()
+func clientGet(o Object, in *denc.Reader) ([]byte, error) {
+	id := in.String()
+	if err := bad(in); err != nil {
+		return nil, err
 	}
 	c, err := readClient(o, id)
 	if err != nil {
 		return nil, err
 	}
-	c.data = slices.Clone(data)
-	c.write(o)
-	return nil, nil
+	return c.Append(nil), nil
 }
 
-func clientUpdateState(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id, state := r.String(), r.U8()
-	if r.Err() != nil || state > 1 {
-		return nil, errno.ErrInvalid
-	}
-	c, err := readClient(o, id)
-	if err != nil {
+// clientRegister adds a client. It begins where the client that is furthest
+// behind is.
+func clientRegister(o Object, in *denc.Reader) ([]byte, error) {
+	c := wire.Client{ID: in.String(), Data: in.Bytes()}
+	if err := bad(in); err != nil {
 		return nil, err
 	}
-	c.state = state
-	c.write(o)
-	return nil, nil
-}
-
-func clientUnregister(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id := r.String()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	if !has(o, "client_"+id) {
-		return nil, errno.ErrNotFound
-	}
-	o.RemoveOmap("client_" + id)
-	return nil, expireTags(o, id)
-}
-
-func clientCommit(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id, commit := r.String(), readPositions(r)
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	splay, err := get(o, "splay_width")
-	if err != nil {
+	if _, err := stored(o, wire.KeyOrder); err != nil {
 		return nil, err
 	}
-	if len(commit) > int(splay[0]) {
-		return nil, errno.ErrInvalid
-	}
-	c, err := readClient(o, id)
-	if err != nil {
-		return nil, err
-	}
-	if slices.Equal(c.commit, commit) {
-		return nil, nil
-	}
-	c.commit = commit
-	c.write(o)
-	return nil, nil
-}
-
-func clientList(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	after, limit := r.String(), r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	var l [][]byte
-	if err := page(o, "client_", after, limit, func(_ string, v []byte) error { l = append(l, v); return nil }); err != nil {
-		return nil, err
-	}
-	return denc.AppendSlice(nil, l, appendRaw), nil
-}
-
-// journalTag is a Tag.
-type journalTag struct {
-	tid, class uint64
-	data       []byte
-}
-
-func decodeTag(v []byte) (*journalTag, error) {
-	r := denc.NewReader(v)
-	s := r.Enter("Tag", 1)
-	t := &journalTag{r.U64(), r.U64(), r.Bytes()}
-	r.Leave(s)
-	return t, ioErr(r)
-}
-
-func (t *journalTag) append(b []byte) []byte {
-	b, at := denc.Begin(b, 1, 1)
-	return denc.End(denc.AppendBytes(denc.AppendU64(denc.AppendU64(b, t.tid), t.class), t.data), at)
-}
-
-func journalGetTag(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	tid := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	return get(o, hexKey("tag_", tid))
-}
-
-const newTagClass = 1<<64 - 1
-
-func tagCreate(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	t := &journalTag{r.U64(), r.U64(), slices.Clone(r.Bytes())}
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	if has(o, hexKey("tag_", t.tid)) {
+	if _, ok := o.Omap(wire.PrefixClient + c.ID); ok {
 		return nil, errno.ErrExists
 	}
-	next, err := getU64(o, "next_tag_tid")
+	found := false
+	err := eachClient(o, "", func(other wire.Client) (bool, error) {
+		if len(other.Commit) == 0 {
+			c.Commit = nil
+			return false, nil
+		}
+		first, lowest := other.Commit[0], wire.ObjectPosition{}
+		if found {
+			lowest = c.Commit[0]
+		}
+		if !found || lowest.TagTID > first.TagTID || lowest.TagTID == first.TagTID && lowest.EntryTID > first.EntryTID {
+			c.Commit, found = other.Commit, true
+		}
+		return true, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if t.tid != next {
+	writeClient(o, c)
+	return nil, nil
+}
+
+func clientSetData(o Object, in *denc.Reader) ([]byte, error) {
+	id, data := in.String(), in.Bytes()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	c, err := readClient(o, id)
+	if err != nil {
+		return nil, err
+	}
+	c.Data = data
+	writeClient(o, c)
+	return nil, nil
+}
+
+func clientSetState(o Object, in *denc.Reader) ([]byte, error) {
+	id, state := in.String(), in.U8()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	c, err := readClient(o, id)
+	if err != nil {
+		return nil, err
+	}
+	c.State = state
+	writeClient(o, c)
+	return nil, nil
+}
+
+func clientUnregister(o Object, in *denc.Reader) ([]byte, error) {
+	id := in.String()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	if _, err := stored(o, wire.PrefixClient+id); err != nil {
+		return nil, err
+	}
+	o.RemoveOmap(wire.PrefixClient + id)
+	return nil, expireTags(o)
+}
+
+func clientCommit(o Object, in *denc.Reader) ([]byte, error) {
+	id, commit := in.String(), one[wire.CommitPosition](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	splay, err := value(o, wire.KeySplayWidth, u8)
+	if err != nil {
+		return nil, err
+	}
+	if len(commit) > int(splay) {
+		return nil, errno.ErrInvalid
+	}
+	c, err := readClient(o, id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Commit.Equal(commit) {
+		c.Commit = commit
+		writeClient(o, c)
+	}
+	return nil, nil
+}
+
+func clientList(o Object, in *denc.Reader) ([]byte, error) {
+	after, limit, err := pageArgs(in)
+	if err != nil {
+		return nil, err
+	}
+	var found []wire.Client
+	if limit > 0 {
+		err = eachClient(o, after, func(c wire.Client) (bool, error) {
+			found = append(found, c)
+			return uint64(len(found)) < limit, nil
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return denc.AppendSlice(nil, found, func(b []byte, c wire.Client) []byte { return c.Append(b) }), nil
+}
+
+func tagGet(o Object, in *denc.Reader) ([]byte, error) {
+	tid := in.U64()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	t, err := value(o, wire.TagKey(tid), one[wire.Tag])
+	if err != nil {
+		return nil, err
+	}
+	return t.Append(nil), nil
+}
+
+func readTags(o Object) (tags []wire.Tag, err error) {
+	err = each(o, wire.PrefixTag, "", func(_ string, v []byte) (bool, error) {
+		r := denc.NewReader(v)
+		tags = append(tags, one[wire.Tag](r))
+		if r.Err() != nil {
+			return false, errno.ErrIO
+		}
+		return true, nil
+	})
+	return tags, notFoundIsNone(err)
+}
+
+func tagCreate(o Object, in *denc.Reader) ([]byte, error) {
+	t := wire.Tag{TID: in.U64(), Class: in.U64(), Data: in.Bytes()}
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	if _, ok := o.Omap(wire.TagKey(t.TID)); ok {
+		return nil, errno.ErrExists
+	}
+	next, err := value(o, wire.KeyNextTagTID, u64)
+	if err != nil {
+		return nil, err
+	}
+	if t.TID != next {
 		return nil, errno.ErrStale
 	}
-	classes, err := getU64(o, "next_tag_class")
-	if err != nil {
+	class, err := value(o, wire.KeyNextTagClass, u64)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if t.class == newTagClass {
-		t.class = classes
-	} else if t.class >= classes {
+	case t.Class == wire.NewTagClass:
+		t.Class = class
+		setU64(o, wire.KeyNextTagClass, class+1)
+	case t.Class >= class:
 		return nil, errno.ErrInvalid
 	}
-	if err := expireTags(o, ""); err != nil {
+	if err := expireTags(o); err != nil {
 		return nil, err
 	}
-	o.SetOmap(hexKey("tag_", t.tid), t.append(nil))
-	setU64(o, "next_tag_tid", t.tid+1)
-	setU64(o, "next_tag_class", max(classes, t.class+1))
+	setU64(o, wire.KeyNextTagTID, t.TID+1)
+	o.SetOmap(wire.TagKey(t.TID), t.Append(nil))
 	return nil, nil
 }
 
-// expireTags forgets the tags that no client's commit position refers to any
-// more: of each class, those below the lowest one in use.
-func expireTags(o *pg.Object, without string) error {
-	lowest := uint64(newTagClass)
-	err := each(o, "client_", func(id string, v []byte) error {
-		if id == without && without != "" {
-			return nil
+// lowestTag returns the lowest tag in commit positions, and whether there is
+// any.
+func lowestTag(commit wire.CommitPosition, lowest uint64) uint64 {
+	for _, p := range commit {
+		lowest = min(lowest, p.TagTID)
+	}
+	return lowest
+}
+
+// neededTags returns, for every class, its newest tag up to the first one at or
+// above lowest: older ones of the class are not needed.
+func neededTags(tags []wire.Tag, lowest uint64) map[uint64]uint64 {
+	needed := map[uint64]uint64{}
+	for _, t := range tags {
+		needed[t.Class] = t.TID
+		if t.TID >= lowest {
+			break
 		}
-		c, err := decodeClient(v)
-		if err != nil {
-			return err
+	}
+	return needed
+}
+
+// expireTags removes the tags that no connected client needs any more. A client
+// that never committed anything needs all.
+func expireTags(o Object) error {
+	lowest, all := uint64(math.MaxUint64), false
+	err := eachClient(o, "", func(c wire.Client) (bool, error) {
+		if c.State != wire.ClientDisconnected {
+			all = len(c.Commit) == 0
+			lowest = lowestTag(c.Commit, lowest)
 		}
-		if len(c.commit) == 0 {
-			lowest = 0
-		}
-		for _, p := range c.commit {
-			lowest = min(lowest, p.tag)
-		}
-		return nil
+		return !all, nil
 	})
+	if notFoundIsNone(err) != nil || all || lowest == math.MaxUint64 {
+		return notFoundIsNone(err)
+	}
+	tags, err := readTags(o)
 	if err != nil {
 		return err
 	}
-	if lowest == newTagClass {
-		return nil
-	}
-	last, err := lastTags(o, lowest)
-	if err != nil {
-		return err
-	}
-	var gone []string
-	err = each(o, "tag_", func(k string, v []byte) error {
-		t, err := decodeTag(v)
-		if err == nil && t.tid < last[t.class] {
-			gone = append(gone, "tag_"+k)
+	needed := neededTags(tags, lowest)
+	for _, t := range tags {
+		if t.TID < needed[t.Class] {
+			o.RemoveOmap(wire.TagKey(t.TID))
 		}
-		return err
-	})
-	for _, k := range gone {
-		o.RemoveOmap(k)
+		if t.TID >= lowest {
+			break
+		}
 	}
-	return err
+	return nil
 }
 
-// lastTags returns, of each class, the newest tag that is not above lowest:
-// entries of a class may still refer to it.
-func lastTags(o *pg.Object, lowest uint64) (map[uint64]uint64, error) {
-	last := map[uint64]uint64{}
-	err := each(o, "tag_", func(_ string, v []byte) error {
-		t, err := decodeTag(v)
-		if err == nil && t.tid <= lowest {
-			last[t.class] = t.tid
-		}
-		return err
-	})
-	return last, err
-}
-
-func tagList(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	after, limit, client := r.U64(), r.U64(), r.String()
-	class := readOptU64(r)
-	if r.Err() != nil {
-		return nil, r.Err()
+func tagList(o Object, in *denc.Reader) ([]byte, error) {
+	l := one[wire.TagList](in)
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	c, err := readClient(o, client)
+	c, err := readClient(o, l.Client)
 	if err != nil {
 		return nil, err
 	}
-	minimum := uint64(newTagClass)
-	for _, p := range c.commit {
-		minimum = min(minimum, p.tag)
-	}
-	if len(c.commit) == 0 {
-		minimum = 0
-	}
-	last, err := lastTags(o, minimum)
+	tags, err := readTags(o)
 	if err != nil {
 		return nil, err
 	}
-	var l []*journalTag
-	err = each(o, "tag_", func(_ string, v []byte) error {
-		t, err := decodeTag(v)
-		if err != nil {
-			return err
-		}
-		if (after == 0 || t.tid > after) && t.tid >= last[t.class] && (class == nil || *class == t.class) && uint64(len(l)) < limit {
-			l = append(l, t)
-		}
-		return nil
+	needed := map[uint64]uint64{}
+	if lowest := lowestTag(c.Commit, math.MaxUint64); lowest != math.MaxUint64 {
+		needed = neededTags(tags, lowest)
+	}
+	tags = slices.DeleteFunc(tags, func(t wire.Tag) bool {
+		return l.After != 0 && t.TID <= l.After || t.TID < needed[t.Class] || l.Class != nil && *l.Class != t.Class
 	})
-	if err != nil {
-		return nil, err
-	}
-	return denc.AppendSlice(nil, l, func(b []byte, t *journalTag) []byte { return t.append(b) }), nil
+	tags = tags[:min(uint64(len(tags)), l.Max)]
+	return denc.AppendSlice(nil, tags, func(b []byte, t wire.Tag) []byte { return t.Append(b) }), nil
 }
 
-func guard(o *pg.Object, limit uint64) error {
+// notFull fails with ErrOverflow when a data object has reached its size.
+func notFull(o Object, limit uint64) error {
 	if size, _ := o.Stat(); o.Exists() && size >= limit {
 		return errno.ErrOverflow
 	}
 	return nil
 }
 
-func guardAppend(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	limit := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
+func guardAppend(o Object, in *denc.Reader) ([]byte, error) {
+	limit := in.U64()
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	return nil, guard(o, limit)
+	return nil, notFull(o, limit)
 }
 
-func journalAppend(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	limit, data := r.U64(), r.Bytes()
-	if r.Err() != nil {
-		return nil, r.Err()
+func journalAppend(o Object, in *denc.Reader) ([]byte, error) {
+	limit, data := in.U64(), in.Bytes()
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	if err := guard(o, limit); err != nil {
+	if err := notFull(o, limit); err != nil {
 		return nil, err
 	}
 	size, _ := o.Stat()

@@ -1,211 +1,171 @@
 package cls
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/cls/lock"
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
-// locker is one holder of a lock.
-type locker struct {
-	name        entity.Name
-	cookie      string
-	expiration  denc.Time
-	addr        entity.Addr
-	description string
+func lockMethods() map[string]method {
+	return map[string]method{
+		lock.MethodLock:         write(lockTake),
+		lock.MethodUnlock:       write(lockRelease),
+		lock.MethodBreakLock:    write(lockBreak),
+		lock.MethodGetInfo:      read(lockInfo),
+		lock.MethodListLocks:    read(lockList),
+		lock.MethodAssertLocked: write(lockAssert),
+		lock.MethodSetCookie:    write(lockSetCookie),
+	}
 }
 
-// lockInfo is a lock as it is stored in its attribute and told by get_info.
-type lockInfo struct {
-	lockers []locker
-	kind    uint8
-	tag     string
-}
-
-const (
-	lockExclusive = 1
-	lockShared    = 2
-	lockEphemeral = 3
-
-	lockMayRenew  = 1
-	lockMustRenew = 2
-
-	lockPrefix = "lock."
-)
-
-func (i *lockInfo) append(b []byte) []byte {
-	slices.SortFunc(i.lockers, func(a, c locker) int {
-		return cmp.Or(cmp.Compare(a.name.Type, c.name.Type), cmp.Compare(a.name.Num, c.name.Num), cmp.Compare(a.cookie, c.cookie))
-	})
-	b, at := denc.Begin(b, 1, 1)
-	b = denc.AppendSlice(b, i.lockers, func(b []byte, l locker) []byte {
-		b, id := denc.Begin(b, 1, 1)
-		b = denc.End(denc.AppendString(l.name.Append(b), l.cookie), id)
-		b, info := denc.Begin(b, 1, 1)
-		b = l.addr.Append(denc.AppendTime(b, l.expiration))
-		return denc.End(denc.AppendString(b, l.description), info)
-	})
-	b = denc.AppendU8(b, i.kind)
-	return denc.End(denc.AppendString(b, i.tag), at)
-}
-
-func (i *lockInfo) decode(r *denc.Reader) {
-	s := r.Enter("lock_info_t", 1)
-	i.lockers = denc.Slice(r, 12, func(r *denc.Reader) (l locker) {
-		id := r.Enter("locker_id_t", 1)
-		l.name.Decode(r)
-		l.cookie = r.String()
-		r.Leave(id)
-		info := r.Enter("locker_info_t", 1)
-		l.expiration = r.Time()
-		l.addr.Decode(r)
-		l.description = r.String()
-		r.Leave(info)
-		return l
-	})
-	i.kind = r.U8()
-	i.tag = r.String()
-	r.Leave(s)
-}
-
-// readLock returns a lock without the holders whose time is over.
-func readLock(o *pg.Object, name string) (*lockInfo, error) {
-	i := &lockInfo{}
-	v, ok := o.Xattr(lockPrefix + name)
+// readLock returns a lock without the holders whose time is over. A lock that
+// was never taken is of type None.
+func readLock(o Object, name string) (info lock.Info, err error) {
+	if !o.Exists() {
+		return info, errno.ErrNotFound
+	}
+	p, ok := o.Xattr(lock.XattrPrefix + name)
 	if !ok {
-		return i, nil
+		return info, nil
 	}
-	r := denc.NewReader(v)
-	i.decode(r)
+	r := denc.NewReader(p)
+	info.Decode(r)
 	if r.Err() != nil {
-		return nil, errno.ErrIO
+		return info, errno.ErrIO
 	}
-	i.lockers = slices.DeleteFunc(i.lockers, func(l locker) bool {
-		return !l.expiration.IsZero() && l.expiration.Std().Before(o.Now())
+	t := now(o)
+	info.Lockers = slices.DeleteFunc(info.Lockers, func(l lock.Locker) bool {
+		return !l.Expiration.IsZero() && compareTimes(l.Expiration, t) < 0
 	})
-	return i, nil
+	return info, nil
 }
 
-func (i *lockInfo) write(o *pg.Object, name string) { o.SetXattr(lockPrefix+name, i.append(nil)) }
-
-func (i *lockInfo) find(n entity.Name, cookie string) int {
-	return slices.IndexFunc(i.lockers, func(l locker) bool { return l.name == n && l.cookie == cookie })
+func compareTimes(a, b denc.Time) int {
+	return cmp.Or(cmp.Compare(a.Sec, b.Sec), cmp.Compare(a.Nsec, b.Nsec))
 }
 
-func validLock(kind uint8) bool { return kind >= lockExclusive && kind <= lockEphemeral }
-
-func lockClass() class {
-	return class{
-		"lock": wr(lockLock), "unlock": wr(lockUnlock), "break_lock": wr(lockBreak),
-		"get_info": rd(lockGetInfo), "list_locks": rd(lockList), "assert_locked": rd(lockAssert), "set_cookie": wr(lockSetCookie),
-	}
+// addTimes returns a + b.
+func addTimes(a, b denc.Time) denc.Time {
+	n := uint64(a.Nsec) + uint64(b.Nsec)
+	return denc.Time{Sec: a.Sec + b.Sec + uint32(n/1e9), Nsec: uint32(n % 1e9)}
 }
 
-func lockLock(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	s := r.Enter("cls_lock_lock_op", 1)
-	name, kind, cookie, tag, desc := r.String(), r.U8(), r.String(), r.String(), r.String()
-	duration, flags := r.Time(), r.U8()
-	r.Leave(s)
-	if r.Err() != nil || name == "" || !validLock(kind) || flags&lockMayRenew != 0 && flags&lockMustRenew != 0 {
-		return nil, errno.ErrInvalid
-	}
-	i, err := readLock(o, name)
-	if err != nil {
+func writeLock(o Object, name string, info lock.Info) {
+	slices.SortFunc(info.Lockers, func(a, b lock.Locker) int {
+		return cmp.Or(cmp.Compare(a.Name.Type, b.Name.Type), cmp.Compare(a.Name.Num, b.Name.Num), strings.Compare(a.Cookie, b.Cookie))
+	})
+	o.SetXattr(lock.XattrPrefix+name, info.Append(nil))
+}
+
+func findLocker(info lock.Info, who entity.Name, cookie string) int {
+	return slices.IndexFunc(info.Lockers, func(l lock.Locker) bool { return l.Name == who && l.Cookie == cookie })
+}
+
+func validLock(t lock.Type) bool {
+	return t == lock.Exclusive || t == lock.Shared || t == lock.ExclusiveEphemeral
+}
+
+func lockTake(o Object, in *denc.Reader) ([]byte, error) {
+	op := one[lock.Lock](in)
+	if err := bad(in); err != nil {
 		return nil, err
 	}
-	client, addr := o.Client()
-	at := i.find(client, cookie)
-	if len(i.lockers) > 0 && i.tag != tag {
+	mayRenew, mustRenew := op.Flags&lock.FlagMayRenew != 0, op.Flags&lock.FlagMustRenew != 0
+	if !validLock(op.Type) || op.Name == "" || mayRenew && mustRenew {
+		return nil, errno.ErrInvalid
+	}
+	info, err := readLock(o, op.Name)
+	if err != nil && !missing(err) {
+		return nil, err
+	}
+	who, addr := o.Client()
+	if len(info.Lockers) > 0 && info.Tag != op.Tag {
 		return nil, errno.ErrBusy
 	}
-	switch {
-	case at >= 0 && flags == 0:
-		return nil, errno.ErrExists
-	case at >= 0:
-		i.lockers = slices.Delete(i.lockers, at, at+1)
-	case flags&lockMustRenew != 0:
+	if i := findLocker(info, who, op.Cookie); i >= 0 {
+		if !mayRenew && !mustRenew {
+			return nil, errno.ErrExists
+		}
+		info.Lockers = slices.Delete(info.Lockers, i, i+1)
+	} else if mustRenew {
 		return nil, errno.ErrNotFound
 	}
-	if len(i.lockers) > 0 && (kind != lockShared || i.kind != lockShared) {
+	if len(info.Lockers) > 0 && (op.Type != lock.Shared || info.Type != op.Type) {
 		return nil, errno.ErrBusy
 	}
-	l := locker{name: client, cookie: cookie, addr: addr.WithType(entity.AddrLegacy), description: desc}
-	if !duration.IsZero() {
-		l.expiration = denc.TimeOf(o.Now().Add(time.Duration(duration.Sec)*time.Second + time.Duration(duration.Nsec)))
+	l := lock.Locker{Name: who, Cookie: op.Cookie, Addr: addr.WithType(entity.AddrLegacy), Description: op.Description}
+	if !op.Duration.IsZero() {
+		l.Expiration = addTimes(now(o), op.Duration)
 	}
-	i.kind, i.tag = kind, tag
-	i.lockers = append(i.lockers, l)
-	i.write(o, name)
+	info.Type, info.Tag = op.Type, op.Tag
+	info.Lockers = append(info.Lockers, l)
+	writeLock(o, op.Name, info)
 	return nil, nil
 }
 
-func removeLocker(o *pg.Object, name string, n entity.Name, cookie string) error {
-	i, err := readLock(o, name)
+// removeLocker takes one holder out. The last holder of an ephemeral lock takes
+// the object with it.
+func removeLocker(o Object, name string, who entity.Name, cookie string) error {
+	info, err := readLock(o, name)
 	if err != nil {
 		return err
 	}
-	at := i.find(n, cookie)
-	if at < 0 {
+	i := findLocker(info, who, cookie)
+	if i < 0 {
 		return errno.ErrNotFound
 	}
-	i.lockers = slices.Delete(i.lockers, at, at+1)
-	if i.kind == lockEphemeral && len(i.lockers) == 0 {
+	info.Lockers = slices.Delete(info.Lockers, i, i+1)
+	if len(info.Lockers) == 0 && info.Type == lock.ExclusiveEphemeral {
 		o.Remove()
 		return nil
 	}
-	i.write(o, name)
+	writeLock(o, name, info)
 	return nil
 }
 
-func lockUnlock(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	s := r.Enter("cls_lock_unlock_op", 1)
-	name, cookie := r.String(), r.String()
-	r.Leave(s)
-	if r.Err() != nil {
-		return nil, r.Err()
+func lockRelease(o Object, in *denc.Reader) ([]byte, error) {
+	op := one[lock.Unlock](in)
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	client, _ := o.Client()
-	return nil, removeLocker(o, name, client, cookie)
+	who, _ := o.Client()
+	return nil, removeLocker(o, op.Name, who, op.Cookie)
 }
 
-func lockBreak(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	s := r.Enter("cls_lock_break_op", 1)
-	name := r.String()
-	var n entity.Name
-	n.Decode(r)
-	cookie := r.String()
-	r.Leave(s)
-	if r.Err() != nil {
-		return nil, r.Err()
+func lockBreak(o Object, in *denc.Reader) ([]byte, error) {
+	op := one[lock.BreakLock](in)
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	return nil, removeLocker(o, name, n, cookie)
+	return nil, removeLocker(o, op.Name, op.Locker, op.Cookie)
 }
 
-func lockGetInfo(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	s := r.Enter("cls_lock_get_info_op", 1)
-	name := r.String()
-	r.Leave(s)
-	if r.Err() != nil {
-		return nil, r.Err()
+func lockInfo(o Object, in *denc.Reader) ([]byte, error) {
+	op := one[lock.GetInfo](in)
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	i, err := readLock(o, name)
+	info, err := readLock(o, op.Name)
 	if err != nil {
 		return nil, err
 	}
-	return i.append(nil), nil
+	return info.Append(nil), nil
 }
 
-func lockList(o *pg.Object, _ *denc.Reader) ([]byte, error) {
+func lockList(o Object, _ *denc.Reader) ([]byte, error) {
+	if err := exists(o); err != nil {
+		return nil, err
+	}
 	var names []string
-	for k := range o.Xattrs() {
-		if after, ok := strings.CutPrefix(k, lockPrefix); ok {
-			names = append(names, after)
+	for name := range o.Xattrs() {
+		if rest, ok := strings.CutPrefix(name, lock.XattrPrefix); ok {
+			names = append(names, rest)
 		}
 	}
 	slices.Sort(names)
@@ -213,44 +173,58 @@ func lockList(o *pg.Object, _ *denc.Reader) ([]byte, error) {
 	return denc.End(denc.AppendSlice(b, names, denc.AppendString), at), nil
 }
 
-func lockAssert(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	s := r.Enter("cls_lock_assert_op", 1)
-	name, kind, cookie, tag := r.String(), r.U8(), r.String(), r.String()
-	r.Leave(s)
-	if r.Err() != nil || !validLock(kind) || name == "" {
-		return nil, errno.ErrInvalid
+// held returns the lock and the caller's place in it; ErrBusy unless the caller
+// holds it as described.
+func held(o Object, name string, kind lock.Type, tag, cookie string) (info lock.Info, i int, err error) {
+	if !validLock(kind) || name == "" {
+		return info, 0, errno.ErrInvalid
 	}
-	i, err := readLock(o, name)
+	if info, err = readLock(o, name); err != nil {
+		return info, 0, err
+	}
+	who, _ := o.Client()
+	i = findLocker(info, who, cookie)
+	if len(info.Lockers) == 0 || info.Type != kind || info.Tag != tag || i < 0 {
+		return info, 0, errno.ErrBusy
+	}
+	return info, i, nil
+}
+
+func lockAssert(o Object, in *denc.Reader) ([]byte, error) {
+	op := one[lock.AssertLocked](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	_, _, err := held(o, op.Name, op.Type, op.Tag, op.Cookie)
+	return nil, err
+}
+
+func lockSetCookie(o Object, in *denc.Reader) ([]byte, error) {
+	op := one[lock.SetCookie](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	info, i, err := held(o, op.Name, op.Type, op.Tag, op.Cookie)
 	if err != nil {
 		return nil, err
 	}
-	client, _ := o.Client()
-	if len(i.lockers) == 0 || i.kind != kind || i.tag != tag || i.find(client, cookie) < 0 {
+	if findLocker(info, info.Lockers[i].Name, op.NewCookie) >= 0 {
 		return nil, errno.ErrBusy
 	}
+	info.Lockers[i].Cookie = op.NewCookie
+	writeLock(o, op.Name, info)
 	return nil, nil
 }
 
-func lockSetCookie(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	s := r.Enter("cls_lock_set_cookie_op", 1)
-	name, kind, cookie, tag, fresh := r.String(), r.U8(), r.String(), r.String(), r.String()
-	r.Leave(s)
-	if r.Err() != nil || !validLock(kind) || name == "" {
-		return nil, errno.ErrInvalid
+// isZero reports whether p holds nothing but zeros.
+func isZero(p []byte) bool {
+	var zeros [4096]byte
+	for len(p) > 0 {
+		n := min(len(p), len(zeros))
+		if !bytes.Equal(p[:n], zeros[:n]) {
+			return false
+		}
+		p = p[n:]
 	}
-	if !o.Exists() {
-		return nil, errno.ErrNotFound
-	}
-	i, err := readLock(o, name)
-	if err != nil {
-		return nil, err
-	}
-	client, _ := o.Client()
-	at := i.find(client, cookie)
-	if len(i.lockers) == 0 || i.kind != kind || i.tag != tag || at < 0 || i.find(client, fresh) >= 0 {
-		return nil, errno.ErrBusy
-	}
-	i.lockers[at].cookie = fresh
-	i.write(o, name)
-	return nil, nil
+	return true
 }

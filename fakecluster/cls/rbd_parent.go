@@ -1,372 +1,294 @@
 package cls
 
 import (
+	"errors"
 	"slices"
 
-	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-// parent is the value of the key parent, version 2.
-type parent struct {
-	pool    int64
-	ns, id  string
-	snap    uint64
-	overlap *uint64 // of the head; nil when it has none any more
+func parentMethods() map[string]method {
+	return map[string]method{
+		wire.MethodGetParent:        read(oldGetParent),
+		wire.MethodSetParent:        write(oldSetParent),
+		wire.MethodRemoveParent:     write(oldRemoveParent),
+		wire.MethodParentGet:        read(parentGet),
+		wire.MethodParentOverlapGet: read(parentOverlapGet),
+		wire.MethodParentAttach:     write(parentAttach),
+		wire.MethodParentDetach:     write(parentDetach),
+		wire.MethodAddChild:         write(childrenAdd),
+		wire.MethodRemoveChild:      write(childrenRemove),
+		wire.MethodGetChildren:      read(childrenGet),
+	}
 }
 
-func (p *parent) write(o *pg.Object) {
-	b, at := denc.Begin(nil, 2, 2)
-	b = denc.AppendS64(b, p.pool)
-	b = denc.AppendString(denc.AppendString(b, p.ns), p.id)
-	o.SetOmap("parent", denc.End(appendOptU64(denc.AppendU64(b, p.snap), p.overlap), at))
-}
-
-func readParent(o *pg.Object) (*parent, error) {
-	v, err := get(o, "parent")
+// readParent returns the parent in the header; NoParent with ErrNotFound without
+// one.
+func readParent(o Object) (wire.Parent, error) {
+	p, err := value(o, wire.KeyParent, one[wire.Parent])
 	if err != nil {
+		p = wire.NoParent()
+	}
+	return p, err
+}
+
+// overlapOf returns what a snapshot shares with its parent, in either form.
+func overlapOf(s wire.SnapshotRecord) *uint64 {
+	if s.ParentOverlap == nil && s.OldParent.Exists() {
+		return s.OldParent.Overlap
+	}
+	return s.ParentOverlap
+}
+
+// oldGetParent answers in the form from before namespaces.
+func oldGetParent(o Object, in *denc.Reader) ([]byte, error) {
+	id := in.U64()
+	if err := bad(in); err != nil {
 		return nil, err
 	}
-	r := denc.NewReader(v)
-	p := &parent{}
-	s := r.Enter("cls_rbd_parent", 2)
-	p.pool = r.S64()
-	if s.V >= 2 {
-		p.ns = r.String()
-	}
-	p.id, p.snap = r.String(), r.U64()
-	if s.V >= 2 {
-		p.overlap = readOptU64(r)
-	} else {
-		n := r.U64()
-		p.overlap = &n
-	}
-	r.Leave(s)
-	return p, ioErr(r)
-}
-
-// appendSpec appends a ParentImageSpec.
-func (p *parent) appendSpec(b []byte) []byte {
-	b, at := denc.Begin(b, 1, 1)
-	b = denc.AppendString(denc.AppendString(denc.AppendS64(b, p.pool), p.ns), p.id)
-	return denc.End(denc.AppendU64(b, p.snap), at)
-}
-
-func (p *parent) decodeSpec(r *denc.Reader) {
-	s := r.Enter("ParentImageSpec", 1)
-	p.pool, p.ns, p.id, p.snap = r.S64(), r.String(), r.String(), r.U64()
-	r.Leave(s)
-}
-
-// dropUnusedParent forgets the parent when neither the head nor a snapshot has
-// something in common with it.
-func dropUnusedParent(o *pg.Object) error {
-	p, err := readParent(o)
-	if err != nil || p.overlap != nil {
-		return nil
-	}
-	list, err := snaps(o)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(list, func(s *snapRecord) bool { return s.overlap != nil }) {
-		o.RemoveOmap("parent")
-	}
-	return nil
-}
-
-func parentMethods() class {
-	return class{
-		"parent_get": rd(parentGet), "parent_overlap_get": rd(parentOverlap), "parent_attach": wr(parentAttach), "parent_detach": wr(parentDetach),
-		"get_parent": rd(legacyParent), "set_parent": wr(legacySetParent), "remove_parent": wr(parentDetach),
-		"child_attach": wr(childAttach), "child_detach": wr(childDetach), "children_list": rd(childrenList),
-		"add_child": wr(addChild), "remove_child": wr(removeChild), "get_children": rd(getChildren),
-	}
-}
-
-func parentGet(o *pg.Object, _ *denc.Reader) ([]byte, error) {
-	if !has(o, "size") {
-		return nil, errno.ErrNotFound
-	}
-	p, err := readParent(o)
-	if err != nil {
-		p = &parent{pool: -1, snap: noSnap}
-	}
-	return p.appendSpec(nil), nil
-}
-
-func parentOverlap(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	if !has(o, "size") {
-		return nil, errno.ErrNotFound
-	}
-	if id == noSnap {
-		if p, err := readParent(o); err == nil {
-			return appendOptU64(nil, p.overlap), nil
-		}
-		return appendOptU64(nil, nil), nil
-	}
-	s, err := readSnap(o, id)
-	if err != nil {
+	if err := exists(o); err != nil {
 		return nil, err
 	}
-	return appendOptU64(nil, s.overlap), nil
+	p := wire.NoParent()
+	if needFeature(o, wire.FeatureLayering) == nil {
+		var err error
+		if p, err = readParent(o); err != nil && !missing(err) {
+			return nil, err
+		}
+		if p.Namespace != "" {
+			return nil, errno.ErrCrossDevice
+		}
+		if id != wire.NoSnap {
+			if p, err = parentOfSnapshot(o, id, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	overlap := uint64(0)
+	if p.Overlap != nil {
+		overlap = *p.Overlap
+	}
+	b := denc.AppendString(denc.AppendS64(nil, p.Pool), p.ImageID)
+	return denc.AppendU64(denc.AppendU64(b, p.SnapID), overlap), nil
 }
 
-func attach(o *pg.Object, p *parent, reattach bool) error {
-	if err := needFeature(o, featLayering); err != nil {
-		return err
-	}
-	if p.id == "" || p.pool < 0 || p.snap == noSnap || p.overlap == nil || *p.overlap == 0 {
-		return errno.ErrInvalid
-	}
-	old, err := readParent(o)
-	if err == nil {
-		same := old.pool == p.pool && old.ns == p.ns && old.id == p.id && old.snap == p.snap
-		if !reattach && old.overlap != nil || !same && !reattach {
-			return errno.ErrExists
+// parentOfSnapshot returns the parent of a snapshot of an image whose head's is p.
+func parentOfSnapshot(o Object, id uint64, p wire.Parent) (wire.Parent, error) {
+	s, err := readSnapshot(o, id)
+	switch {
+	case err != nil && !missing(err):
+		return p, err
+	case err == nil && s.OldParent.Exists():
+		return s.OldParent, nil
+	case err == nil && s.ParentOverlap != nil:
+		if !p.Exists() {
+			return p, errno.ErrInvalid
 		}
-		if reattach && old.overlap == nil {
-			p.overlap = nil
-		}
+		p.Overlap = s.ParentOverlap
+		return p, nil
 	}
-	if p.overlap != nil {
-		size, err := getU64(o, "size")
+	return wire.NoParent(), nil
+}
+
+func oldSetParent(o Object, in *denc.Reader) ([]byte, error) {
+	p := wire.Parent{ParentImageSpec: wire.ParentImageSpec{Pool: in.S64(), ImageID: in.String(), SnapID: in.U64()}}
+	overlap := in.U64()
+	p.Overlap = &overlap
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	return nil, attachParent(o, p, false)
+}
+
+func oldRemoveParent(o Object, _ *denc.Reader) ([]byte, error) { return nil, detachParent(o, true) }
+
+func parentDetach(o Object, _ *denc.Reader) ([]byte, error) { return nil, detachParent(o, false) }
+
+func parentGet(o Object, _ *denc.Reader) ([]byte, error) {
+	if err := exists(o); err != nil {
+		return nil, err
+	}
+	p := wire.NoParent()
+	if needFeature(o, wire.FeatureLayering) == nil {
+		var err error
+		p, err = readParent(o)
+		if missing(err) {
+			// The parent may still be in the records of snapshots.
+			err = eachSnapshot(o, func(s wire.SnapshotRecord) (bool, error) {
+				if s.OldParent.Exists() {
+					p = s.OldParent
+				}
+				return true, nil
+			})
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		n := min(*p.overlap, size)
-		p.overlap = &n
 	}
-	p.write(o)
-	return nil
+	return p.ParentImageSpec.Append(nil), nil
 }
 
-func parentAttach(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	p := &parent{}
-	p.decodeSpec(r)
-	overlap := r.U64()
-	reattach := r.Bool()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	p.overlap = &overlap
-	return nil, attach(o, p, reattach)
-}
-
-func legacySetParent(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	p := &parent{pool: r.S64(), id: r.String(), snap: r.U64()}
-	overlap := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	p.overlap = &overlap
-	return nil, attach(o, p, false)
-}
-
-func parentDetach(o *pg.Object, _ *denc.Reader) ([]byte, error) {
-	if err := needFeature(o, featLayering); err != nil {
+func parentOverlapGet(o Object, in *denc.Reader) ([]byte, error) {
+	id := in.U64()
+	if err := bad(in); err != nil {
 		return nil, err
 	}
-	p, err := readParent(o)
-	if err != nil {
-		return nil, err
-	}
-	if p.overlap == nil {
-		return nil, errno.ErrNotFound
-	}
-	p.overlap = nil
-	p.write(o)
-	return nil, dropUnusedParent(o)
-}
-
-func legacyParent(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	if !has(o, "size") {
-		return nil, errno.ErrNotFound
-	}
-	p, err := readParent(o)
 	var overlap *uint64
-	if err == nil {
-		overlap = p.overlap
-		if id != noSnap {
-			s, err := readSnap(o, id)
+	if needFeature(o, wire.FeatureLayering) == nil {
+		if id == wire.NoSnap {
+			p, err := readParent(o)
+			if err != nil && !missing(err) {
+				return nil, err
+			}
+			overlap = p.Overlap
+		} else {
+			s, err := readSnapshot(o, id)
 			if err != nil {
 				return nil, err
 			}
-			overlap = s.overlap
+			overlap = overlapOf(s)
 		}
 	}
-	if overlap == nil {
-		p = &parent{pool: -1, snap: noSnap}
-		overlap = new(uint64)
+	return wire.AppendOptionalU64(nil, overlap), nil
+}
+
+func parentAttach(o Object, in *denc.Reader) ([]byte, error) {
+	p := wire.Parent{ParentImageSpec: one[wire.ParentImageSpec](in)}
+	overlap, again := in.U64(), false
+	if in.Len() > 0 {
+		again = in.Bool()
 	}
-	b := denc.AppendU64(denc.AppendString(denc.AppendS64(nil, p.pool), p.id), p.snap)
-	return denc.AppendU64(b, *overlap), nil
-}
-
-// child is a ChildImageSpec.
-type child struct {
-	pool   int64
-	id, ns string
-}
-
-func (c child) append(b []byte) []byte {
-	b, at := denc.Begin(b, 2, 1)
-	return denc.End(denc.AppendString(denc.AppendString(denc.AppendS64(b, c.pool), c.id), c.ns), at)
-}
-
-func decodeChild(r *denc.Reader) (c child) {
-	s := r.Enter("ChildImageSpec", 2)
-	c.pool, c.id = r.S64(), r.String()
-	if s.V >= 2 {
-		c.ns = r.String()
-	}
-	r.Leave(s)
-	return c
-}
-
-func readChildren(o *pg.Object, snap uint64) ([]child, error) {
-	v, err := get(o, hexKey("snap_children_", snap))
-	if err != nil {
+	p.Overlap = &overlap
+	if err := bad(in); err != nil {
 		return nil, err
 	}
-	r := denc.NewReader(v)
-	l := denc.Slice(r, 6, decodeChild)
-	return l, ioErr(r)
+	return nil, attachParent(o, p, again)
 }
 
-func writeChildren(o *pg.Object, snap uint64, l []child) {
-	if len(l) == 0 {
-		o.RemoveOmap(hexKey("snap_children_", snap))
-		return
+func attachParent(o Object, p wire.Parent, again bool) error {
+	if err := exists(o); err != nil {
+		return err
 	}
-	slices.SortFunc(l, func(a, b child) int {
-		switch {
-		case a.pool != b.pool:
-			return int(a.pool - b.pool)
-		case a.id < b.id:
-			return -1
-		case a.id > b.id:
-			return 1
+	if err := needFeature(o, wire.FeatureLayering); err != nil {
+		return err
+	}
+	if !p.Exists() || *p.Overlap == 0 {
+		return errno.ErrInvalid
+	}
+	old, err := readParent(o)
+	if err != nil && !missing(err) {
+		return err
+	}
+	if err == nil && !again && (old.Overlap != nil || old.ParentImageSpec != p.ParentImageSpec) {
+		return errno.ErrExists
+	}
+	size, err := value(o, wire.KeySize, u64)
+	if err != nil {
+		return err
+	}
+	size = min(size, *p.Overlap)
+	p.Overlap = &size
+	o.SetOmap(wire.KeyParent, p.Append(nil))
+	return nil
+}
+
+// detachParent makes the head independent of its parent, and its snapshots too
+// if the image has deep-flatten.
+func detachParent(o Object, old bool) error {
+	if err := exists(o); err != nil {
+		return err
+	}
+	features, err := value(o, wire.KeyFeatures, u64)
+	if err != nil && !missing(err) {
+		return err
+	}
+	if missing(err) || features&wire.FeatureLayering == 0 {
+		return errNoExec
+	}
+	p, err := readParent(o)
+	switch {
+	case err != nil:
+		return err
+	case old && p.Namespace != "":
+		return errno.ErrCrossDevice
+	case p.Overlap == nil:
+		return errno.ErrNotFound
+	}
+	clones, err := detachSnapshots(o, features&wire.FeatureDeepFlatten != 0)
+	if err != nil {
+		return err
+	}
+	if clones {
+		p.Overlap = nil
+		o.SetOmap(wire.KeyParent, p.Append(nil))
+		return nil
+	}
+	o.RemoveOmap(wire.KeyParent)
+	return setOpFeatures(o, 0, wire.OpFeatureCloneChild)
+}
+
+// detachSnapshots reports whether snapshots still need the parent. With deep it
+// makes them independent.
+func detachSnapshots(o Object, deep bool) (clones bool, err error) {
+	err = eachSnapshot(o, func(s wire.SnapshotRecord) (bool, error) {
+		if !s.HasParent() {
+			return true, nil
 		}
-		return 0
+		if !deep {
+			return false, errno.ErrExists
+		}
+		s.OldParent, s.ParentOverlap = wire.NoParent(), nil
+		return true, writeSnapshot(o, s)
 	})
-	o.SetOmap(hexKey("snap_children_", snap), denc.AppendSlice(nil, l, func(b []byte, c child) []byte { return c.append(b) }))
+	if errors.Is(err, errno.ErrExists) {
+		return true, nil
+	}
+	return false, err
 }
 
-func childAttach(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id, c := r.U64(), decodeChild(r)
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	s, err := readSnap(o, id)
-	if err != nil {
+// childKey reads the key of rbd_children's methods: the parent as it came.
+func childKey(in *denc.Reader) string {
+	pool, image, snap := in.U64(), in.String(), in.U64()
+	return string(denc.AppendU64(denc.AppendString(denc.AppendU64(nil, pool), image), snap))
+}
+
+func readChildren(o Object, key string) ([]string, error) {
+	return value(o, key, func(r *denc.Reader) []string { return denc.Slice(r, 4, text) })
+}
+
+func childrenAdd(o Object, in *denc.Reader) ([]byte, error) {
+	key, child := childKey(in), in.String()
+	if err := bad(in); err != nil {
 		return nil, err
 	}
-	if s.ns.kind == nsTrash {
-		return nil, errno.ErrNotFound
+	l, err := readChildren(o, key)
+	if err != nil && !missing(err) {
+		return nil, err
 	}
-	l, _ := readChildren(o, id)
-	if slices.Contains(l, c) {
+	i, found := slices.BinarySearch(l, child)
+	if found {
 		return nil, errno.ErrExists
 	}
-	l = append(l, c)
-	writeChildren(o, id, l)
-	s.children = uint32(len(l))
-	s.write(o)
-	return nil, setOpFeatures(o, opFeatureCloneParent, opFeatureCloneParent)
-}
-
-func childDetach(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id, c := r.U64(), decodeChild(r)
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	s, err := readSnap(o, id)
-	if err != nil {
-		return nil, err
-	}
-	l, err := readChildren(o, id)
-	if err != nil {
-		return nil, err
-	}
-	at := slices.Index(l, c)
-	if at < 0 {
-		return nil, errno.ErrNotFound
-	}
-	l = slices.Delete(l, at, at+1)
-	writeChildren(o, id, l)
-	s.children = uint32(len(l))
-	s.write(o)
-	left := false
-	err = each(o, "snap_children_", func(string, []byte) error { left = true; return nil })
-	if err != nil || left {
-		return nil, err
-	}
-	return nil, setOpFeatures(o, 0, opFeatureCloneParent)
-}
-
-func childrenList(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	id := r.U64()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	return get(o, hexKey("snap_children_", id))
-}
-
-// childKey is the key of rbd_children for a parent.
-func childKey(r *denc.Reader) string {
-	pool, id, snap := r.S64(), r.String(), r.U64()
-	return string(denc.AppendU64(denc.AppendString(denc.AppendS64(nil, pool), id), snap))
-}
-
-func childIDs(o *pg.Object, key string) ([]string, error) {
-	v, err := get(o, key)
-	if err != nil {
-		return nil, err
-	}
-	r := denc.NewReader(v)
-	l := denc.Slice(r, 4, str)
-	return l, ioErr(r)
-}
-
-func addChild(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	key, id := childKey(r), r.String()
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	l, _ := childIDs(o, key)
-	if slices.Contains(l, id) {
-		return nil, errno.ErrExists
-	}
-	l = append(l, id)
-	slices.Sort(l)
-	o.SetOmap(key, denc.AppendSlice(nil, l, denc.AppendString))
+	o.SetOmap(key, denc.AppendSlice(nil, slices.Insert(l, i, child), denc.AppendString))
 	return nil, nil
 }
 
-func removeChild(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	key, id := childKey(r), r.String()
-	if r.Err() != nil {
-		return nil, r.Err()
+func childrenRemove(o Object, in *denc.Reader) ([]byte, error) {
+	key, child := childKey(in), in.String()
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	l, err := childIDs(o, key)
+	l, err := readChildren(o, key)
 	if err != nil {
 		return nil, err
 	}
-	at := slices.Index(l, id)
-	if at < 0 {
+	i, found := slices.BinarySearch(l, child)
+	if !found {
 		return nil, errno.ErrNotFound
 	}
-	if l = slices.Delete(l, at, at+1); len(l) == 0 {
+	if l = slices.Delete(l, i, i+1); len(l) == 0 {
 		o.RemoveOmap(key)
 	} else {
 		o.SetOmap(key, denc.AppendSlice(nil, l, denc.AppendString))
@@ -374,10 +296,14 @@ func removeChild(o *pg.Object, r *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func getChildren(o *pg.Object, r *denc.Reader) ([]byte, error) {
-	key := childKey(r)
-	if r.Err() != nil {
-		return nil, r.Err()
+func childrenGet(o Object, in *denc.Reader) ([]byte, error) {
+	key := childKey(in)
+	if err := bad(in); err != nil {
+		return nil, err
 	}
-	return get(o, key)
+	l, err := readChildren(o, key)
+	if err != nil {
+		return nil, err
+	}
+	return denc.AppendSlice(nil, l, denc.AppendString), nil
 }

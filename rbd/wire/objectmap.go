@@ -81,3 +81,30 @@ func (m *ObjectMap) Decode(r *denc.Reader) {
 		r.Failf("object map has a wrong checksum")
 	}
 }
+
+// Get returns the state of object i, which must be below Objects.
+func (m *ObjectMap) Get(i uint64) uint8 { return m.Packed[i/4] >> (6 - i%4*2) & 3 }
+
+// Set changes the state of object i, which must be below Objects. It writes to
+// Packed, which Decode makes alias its input.
+func (m *ObjectMap) Set(i uint64, state uint8) {
+	shift := 6 - i%4*2
+	m.Packed[i/4] = m.Packed[i/4]&^(3<<shift) | state&3<<shift
+}
+
+// Resize sets the number of objects. Those that come are in the given state.
+func (m *ObjectMap) Resize(n uint64, state uint8) {
+	old := m.Objects
+	packed := make([]byte, (n+3)/4)
+	copy(packed, m.Packed)
+	m.Objects, m.Packed = n, packed
+	if n < old {
+		if tail := n % 4; tail != 0 {
+			m.Packed[n/4] &= byte(0xff << (8 - tail*2))
+		}
+		return
+	}
+	for i := old; i < n; i++ {
+		m.Set(i, state)
+	}
+}

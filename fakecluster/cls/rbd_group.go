@@ -1,0 +1,257 @@
+package cls
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rbd/wire"
+)
+
+func groupMethods() map[string]method {
+	return map[string]method{
+		wire.MethodGroupImageSet:    write(groupImageSet),
+		wire.MethodGroupImageRemove: write(groupImageRemove),
+		wire.MethodGroupImageList:   read(groupImageList),
+		wire.MethodImageGroupAdd:    write(imageGroupAdd),
+		wire.MethodImageGroupRemove: write(imageGroupRemove),
+		wire.MethodImageGroupGet:    read(imageGroupGet),
+		wire.MethodGroupSnapSet:     write(groupSnapSet),
+		wire.MethodGroupSnapRemove:  write(groupSnapRemove),
+		wire.MethodGroupSnapUnlink:  write(groupSnapUnlink).from(20),
+		wire.MethodGroupSnapGetByID: read(groupSnapGet),
+		wire.MethodGroupSnapList:    read(groupSnapList),
+	}
+}
+
+func groupImageSet(o Object, in *denc.Reader) ([]byte, error) {
+	s := one[wire.GroupImageStatus](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	o.SetOmap(s.Spec.Key(), []byte{s.State})
+	return nil, nil
+}
+
+func groupImageRemove(o Object, in *denc.Reader) ([]byte, error) {
+	s := one[wire.GroupImageSpec](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	return nil, removeKey(o, s.Key())
+}
+
+func groupImageList(o Object, in *denc.Reader) ([]byte, error) {
+	after, limit := one[wire.GroupImageSpec](in), in.U64()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	from := ""
+	if key := after.Key(); key != "" {
+		from = key[len(wire.PrefixGroupImage):]
+	}
+	var found []wire.GroupImageStatus
+	err := each(o, wire.PrefixGroupImage, from, func(name string, v []byte) (bool, error) {
+		if uint64(len(found)) >= limit {
+			return false, nil
+		}
+		spec, err := wire.ParseGroupImageKey(wire.PrefixGroupImage + name)
+		if err != nil || len(v) == 0 {
+			return false, errno.ErrIO
+		}
+		found = append(found, wire.GroupImageStatus{Spec: spec, State: v[0]})
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return denc.AppendSlice(nil, found, func(b []byte, s wire.GroupImageStatus) []byte { return s.Append(b) }), nil
+}
+
+func readGroupRef(o Object) (g wire.GroupSpec, err error) {
+	p, err := stored(o, wire.KeyGroupRef)
+	if err != nil {
+		return g, err
+	}
+	r := denc.NewReader(p)
+	g.Decode(r)
+	return g, bad(r)
+}
+
+func imageGroupAdd(o Object, in *denc.Reader) ([]byte, error) {
+	g := one[wire.GroupSpec](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	old, err := readGroupRef(o)
+	switch {
+	case err == nil && old != g:
+		return nil, errno.ErrExists
+	case err == nil:
+		return nil, nil
+	case !missing(err):
+		return nil, err
+	}
+	if err := setOpFeatures(o, wire.OpFeatureGroup, wire.OpFeatureGroup); err != nil {
+		return nil, err
+	}
+	o.SetOmap(wire.KeyGroupRef, g.Append(nil))
+	return nil, nil
+}
+
+func imageGroupRemove(o Object, in *denc.Reader) ([]byte, error) {
+	g := one[wire.GroupSpec](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	old, err := readGroupRef(o)
+	if err != nil {
+		return nil, err
+	}
+	if old != g {
+		return nil, errBadFile
+	}
+	o.RemoveOmap(wire.KeyGroupRef)
+	return nil, setOpFeatures(o, 0, wire.OpFeatureGroup)
+}
+
+func imageGroupGet(o Object, _ *denc.Reader) ([]byte, error) {
+	g, err := readGroupRef(o)
+	if missing(err) {
+		g, err = wire.GroupSpec{Pool: -1}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.Append(nil), nil
+}
+
+// readGroupSnaps returns a group's snapshots ordered by their ids.
+func readGroupSnaps(o Object) (found []wire.GroupSnapshot, err error) {
+	err = each(o, wire.PrefixGroupSnap, "", func(_ string, v []byte) (bool, error) {
+		r := denc.NewReader(v)
+		found = append(found, one[wire.GroupSnapshot](r))
+		if r.Err() != nil {
+			return false, errno.ErrIO
+		}
+		return true, nil
+	})
+	return found, err
+}
+
+// readGroupOrders returns in what order a group's snapshots were made.
+func readGroupOrders(o Object) (orders map[string]uint64, highest uint64, err error) {
+	orders = map[string]uint64{}
+	err = each(o, wire.PrefixGroupSnapOrder, "", func(id string, v []byte) (bool, error) {
+		r := denc.NewReader(v)
+		n := r.U64()
+		if r.Err() != nil {
+			return false, errno.ErrIO
+		}
+		orders[id], highest = n, max(highest, n)
+		return true, nil
+	})
+	return orders, highest, err
+}
+
+func groupSnapSet(o Object, in *denc.Reader) ([]byte, error) {
+	g := one[wire.GroupSnapshot](in)
+	if in.Err() != nil || g.Name == "" || g.ID == "" {
+		return nil, errno.ErrInvalid
+	}
+	snaps, err := readGroupSnaps(o)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range snaps {
+		if s.Name == g.Name && s.ID != g.ID {
+			return nil, errno.ErrExists
+		}
+	}
+	key := wire.PrefixGroupSnap + g.ID
+	if g.State == wire.GroupSnapIncomplete {
+		if _, ok := o.Omap(key); ok {
+			return nil, errno.ErrExists
+		}
+		_, highest, err := readGroupOrders(o)
+		if err != nil {
+			return nil, err
+		}
+		setU64(o, wire.PrefixGroupSnapOrder+g.ID, highest+1)
+	}
+	o.SetOmap(key, g.Append(nil))
+	return nil, nil
+}
+
+func groupSnapRemove(o Object, in *denc.Reader) ([]byte, error) {
+	id := in.String()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	if err := removeKey(o, wire.PrefixGroupSnap+id); err != nil {
+		return nil, err
+	}
+	o.RemoveOmap(wire.PrefixGroupSnapOrder + id)
+	return nil, nil
+}
+
+func groupSnapUnlink(o Object, in *denc.Reader) ([]byte, error) {
+	id, image := in.String(), one[wire.ImageSnapshotSpec](in)
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	key := wire.PrefixGroupSnap + id
+	g, err := value(o, key, one[wire.GroupSnapshot])
+	if err != nil {
+		return nil, err
+	}
+	if g.State != wire.GroupSnapComplete {
+		return nil, errno.ErrNotFound
+	}
+	g.Snaps = slices.DeleteFunc(g.Snaps, func(s wire.ImageSnapshotSpec) bool { return s == image })
+	if len(g.Snaps) == 0 {
+		o.RemoveOmap(key)
+	} else {
+		o.SetOmap(key, g.Append(nil))
+	}
+	return nil, nil
+}
+
+func groupSnapGet(o Object, in *denc.Reader) ([]byte, error) {
+	id := in.String()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	g, err := value(o, wire.PrefixGroupSnap+id, one[wire.GroupSnapshot])
+	if err != nil {
+		return nil, err
+	}
+	return g.Append(nil), nil
+}
+
+// groupSnapList lists a group's snapshots in the order in which they were made.
+func groupSnapList(o Object, in *denc.Reader) ([]byte, error) {
+	after, limit := one[wire.GroupSnapshot](in), in.U64()
+	if err := bad(in); err != nil {
+		return nil, err
+	}
+	snaps, err := readGroupSnaps(o)
+	if err != nil {
+		return nil, err
+	}
+	orders, _, err := readGroupOrders(o)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(snaps, func(a, b wire.GroupSnapshot) int { return cmp.Compare(orders[a.ID], orders[b.ID]) })
+	if after.ID != "" {
+		from, ok := orders[after.ID]
+		if !ok {
+			return nil, errno.ErrOldSnapContext // ERESTART
+		}
+		snaps = slices.DeleteFunc(snaps, func(s wire.GroupSnapshot) bool { return orders[s.ID] <= from })
+	}
+	snaps = snaps[:min(uint64(len(snaps)), limit)]
+	return denc.AppendSlice(nil, snaps, func(b []byte, s wire.GroupSnapshot) []byte { return s.Append(b) }), nil
+}
