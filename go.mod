@@ -1,6 +1,6 @@
 module github.com/rbdm/rbdm
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0
@@ -8,3 +8,5 @@ require (
 	github.com/pierrec/lz4/v4 v4.1.33
 	github.com/spf13/pflag v1.0.10
 )
+
+require golang.org/x/sync v0.24.0 // indirect

@@ -1,0 +1,137 @@
+// Package daemoncmd is the rbd-mirror program: the mirroring daemon with the
+// options of Ceph's (src/tools/rbd_mirror/main.cc).
+package daemoncmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
+	"github.com/rbdm/rbdm/mirror/engine"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rados/conf"
+)
+
+const usage = `usage: rbd-mirror [options...]
+options:
+  -m monaddress[:port]      connect to specified monitor
+  --keyring=<path>          path to keyring for local cluster
+  --log-file=<logfile>       file to log debug output
+  --debug-rbd-mirror=<log-level>/<memory-level>  set rbd-mirror debug level
+  --conf/-c FILE    read configuration from the given configuration file
+  --id/-i ID        set ID portion of my name
+  --name/-n TYPE.ID set name
+  --cluster NAME    set cluster name (default: ceph)
+  --setuser USER    set uid to user or uid (and gid to user's gid)
+  --setgroup GROUP  set gid to group or gid
+  --version         show version and quit
+
+  -d                run in foreground, log to stderr
+  -f                run in foreground, log to usual location
+
+  --debug_ms N      set message debug level (e.g. 1)
+`
+
+// flags are the options that only the daemon has.
+type flags struct {
+	foreground, stderr, version, help bool
+	setuser, setgroup                 string
+}
+
+// New returns the program; version is what --version prints and the service map
+// shows.
+func New(version string) func(ctx context.Context, args []string, std streams.Streams) int {
+	return func(ctx context.Context, args []string, std streams.Streams) int {
+		err := run(ctx, args, std, version)
+		if err == nil {
+			return 0
+		}
+		fmt.Fprintf(std.Err, "rbd-mirror: %v\n", err)
+		var errno rados.Errno
+		if errors.As(err, &errno) {
+			return int(errno) & 0xff
+		}
+		return 1
+	}
+}
+
+func run(ctx context.Context, args []string, std streams.Streams, version string) error {
+	inv, rest, err := conf.ParseArgs(args, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	if err != nil {
+		return err
+	}
+	f, err := parse(rest)
+	switch {
+	case err != nil:
+		return err
+	case f.help:
+		fmt.Fprint(std.Out, usage)
+		return nil
+	case f.version:
+		fmt.Fprintln(std.Out, version)
+		return nil
+	}
+	cfg, err := inv.Load()
+	if err != nil {
+		return err
+	}
+	if !f.foreground && !f.stderr {
+		return detach(args)
+	}
+	out, err := logTo(cfg, f, std)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := become(f.setuser, f.setgroup); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(out, nil))
+	for _, w := range cfg.Warnings() {
+		log.Warn("configuration", "problem", w)
+	}
+	return engine.NewDaemon(engine.Config{Local: cfg, Version: version, Logger: log}).Run(ctx)
+}
+
+func parse(args []string) (*flags, error) {
+	f := &flags{}
+	fs := pflag.NewFlagSet("rbd-mirror", pflag.ContinueOnError)
+	fs.Usage = func() {}
+	fs.BoolVarP(&f.foreground, "foreground", "f", false, "")
+	fs.BoolVarP(&f.stderr, "debug-stderr", "d", false, "")
+	fs.BoolVarP(&f.version, "version", "v", false, "")
+	fs.BoolVarP(&f.help, "help", "h", false, "")
+	fs.StringVar(&f.setuser, "setuser", "", "")
+	fs.StringVar(&f.setgroup, "setgroup", "", "")
+	if err := fs.Parse(args); err != nil {
+		return nil, fmt.Errorf("%w: see rbd-mirror --help", err)
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: see rbd-mirror --help", fs.Arg(0))
+	}
+	return f, nil
+}
+
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
+
+// logTo opens where the log goes: stderr for -d and without a log file.
+func logTo(cfg *conf.Config, f *flags, std streams.Streams) (io.WriteCloser, error) {
+	path := cfg.Get("log_file")
+	if f.stderr || path == "" {
+		return keepOpen{std.Err}, nil
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("log file: %w", err)
+	}
+	return file, nil
+}

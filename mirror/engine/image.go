@@ -1,0 +1,414 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/mirror/snapshots"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+)
+
+const (
+	// recheck is how long an image that needs nothing is left alone when nobody
+	// says that it changed.
+	recheck = 30 * time.Second
+	// retryFirst and retryLast bound the pause after a failure.
+	retryFirst = time.Second
+	retryLast  = 30 * time.Second
+	// remoteTimeout bounds single requests to the remote cluster, which may be
+	// gone: nothing local may wait for it for ever.
+	remoteTimeout = 5 * time.Minute
+)
+
+var (
+	// errDone says that there is nothing left to replay for an image.
+	errDone = errors.New("image is gone on both sites")
+	// errAgain asks for a new session at once.
+	errAgain = errors.New("start again")
+	// errNotPrimary says that there is no primary to copy from yet.
+	errNotPrimary = errors.New("remote image is not primary")
+)
+
+// imageReplayer keeps the replica of one image in step. run, its goroutine, owns
+// all fields below kick.
+type imageReplayer struct {
+	ns   *Namespace
+	gid  string
+	log  *slog.Logger
+	kick chan struct{}
+	done chan struct{}
+
+	stats replayStats
+	fresh bool
+}
+
+func newImageReplayer(ns *Namespace, gid string) *imageReplayer {
+	return &imageReplayer{
+		ns: ns, gid: gid, log: ns.log.With("image", gid),
+		kick: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+}
+
+// poke makes the replayer look again soon. It never blocks.
+func (r *imageReplayer) poke() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run replays until ctx ends or the image is gone on both sites.
+func (r *imageReplayer) run(ctx context.Context) {
+	defer close(r.done)
+	pause := retryFirst
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := r.session(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errDone):
+			r.ns.status.remove(r.gid)
+			return
+		case err == nil, errors.Is(err, errAgain):
+			pause = retryFirst
+			continue
+		}
+		if time.Since(began) > retryLast {
+			pause = retryFirst
+		}
+		if errors.Is(err, errNotPrimary) {
+			r.say(wire.MirrorStatusUnknown, errNotPrimary.Error())
+		} else {
+			r.log.Warn("replay failed", "err", err, "retry", pause)
+			r.say(wire.MirrorStatusError, "error bootstrapping replay: "+err.Error())
+		}
+		r.wait(ctx, pause)
+		pause = min(2*pause, retryLast)
+	}
+}
+
+func (r *imageReplayer) say(state uint8, description string) {
+	r.ns.status.set(r.gid, state, description)
+}
+
+// wait returns when somebody pokes, d has passed or ctx ends.
+func (r *imageReplayer) wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	case <-r.kick:
+	}
+}
+
+// entry finds the image's entry on one site. An entry that is being disabled
+// counts as none.
+func entry(ctx context.Context, io *rados.IoCtx, gid string) (id string, e wire.MirrorImage, err error) {
+	id, err = meta.ImageID(ctx, io, gid)
+	if errors.Is(err, rados.ErrNotFound) {
+		return "", e, nil
+	}
+	if err != nil {
+		return "", e, err
+	}
+	e, err = meta.Image(ctx, io, id)
+	if errors.Is(err, rados.ErrNotFound) {
+		return "", e, nil
+	}
+	return id, e, err
+}
+
+// session opens the image on both sites and replays until something makes it
+// necessary to open them again: a role changed, a resync, a failure.
+func (r *imageReplayer) session(ctx context.Context) error {
+	rctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	remoteID, remoteEntry, err := entry(rctx, r.ns.remote, r.gid)
+	if err != nil {
+		return fmt.Errorf("remote image: %w", err)
+	}
+	if remoteEntry.State != wire.MirrorImageEnabled && remoteEntry.State != wire.MirrorImageCreating {
+		remoteID = ""
+	}
+	localID, localEntry, err := entry(ctx, r.ns.local, r.gid)
+	if err != nil {
+		return fmt.Errorf("local image: %w", err)
+	}
+	if localID != "" && localEntry.State == wire.MirrorImageDisabling {
+		return r.finishDisabling(ctx, localID, localEntry)
+	}
+	if localID == "" && remoteID == "" {
+		return errDone
+	}
+	if remoteID != "" && remoteEntry.Mode != wire.MirrorImageSnapshot || localID != "" && localEntry.Mode != wire.MirrorImageSnapshot {
+		return errors.New("the image is mirrored by its journal, which this release does not replay")
+	}
+	local, err := r.openLocal(ctx, localID, localEntry)
+	if err != nil {
+		return err
+	}
+	if local != nil {
+		defer closeImage(local)
+		if newest := snapshots.Newest(local); newest != nil && newest.Namespace.State == wire.MirrorSnapPrimary {
+			return r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
+		}
+	}
+	if remoteID == "" {
+		return r.remoteGone(ctx, local)
+	}
+	remote, err := rbd.OpenByID(rctx, r.ns.remote, remoteID, rbd.OpenOptions{ReadOnly: true, Watch: true, OnUpdate: r.poke, Logger: r.log})
+	if errors.Is(err, rados.ErrNotFound) {
+		return r.remoteGone(ctx, local)
+	}
+	if err != nil {
+		return fmt.Errorf("open the remote image: %w", err)
+	}
+	defer closeImage(remote)
+	if local == nil {
+		return r.create(ctx, remote)
+	}
+	return r.replay(ctx, local, remote)
+}
+
+// openLocal opens the local image for writing; nil if there is none.
+func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorImage) (*rbd.Image, error) {
+	if id == "" {
+		return nil, nil
+	}
+	img, err := rbd.OpenByID(ctx, r.ns.local, id, rbd.OpenOptions{
+		SkipMirrorReadOnlyCheck: true, OnUpdate: r.poke, Logger: r.log,
+		LockRequest: func(bool) error { return rados.ErrReadOnly },
+	})
+	if errors.Is(err, rados.ErrNotFound) {
+		// A daemon died while it made or removed the image.
+		r.log.Info("entry of an image that does not exist: removing it", "id", id)
+		return nil, r.forget(ctx, id, e)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the local image: %w", err)
+	}
+	return img, nil
+}
+
+// forget takes an image's entry away.
+func (r *imageReplayer) forget(ctx context.Context, id string, e wire.MirrorImage) error {
+	e.State = wire.MirrorImageDisabling
+	if err := meta.SetImage(ctx, r.ns.local, id, e); err != nil {
+		return err
+	}
+	return meta.RemoveImage(ctx, r.ns.local, id, e.GlobalID)
+}
+
+// park shows a status and waits until something changes.
+func (r *imageReplayer) park(ctx context.Context, state uint8, description string) error {
+	r.say(state, description)
+	r.wait(ctx, recheck)
+	return nil
+}
+
+// closeTimeout bounds the closing of an image, which must not hang on a cluster
+// that is gone.
+const closeTimeout = 15 * time.Second
+
+func closeImage(img *rbd.Image) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = img.Close(ctx)
+}
+
+// replay keeps local in step with remote.
+func (r *imageReplayer) replay(ctx context.Context, local, remote *rbd.Image) error {
+	r.say(wire.MirrorStatusStartingReplay, "starting replay")
+	for ctx.Err() == nil {
+		if err := r.refresh(ctx, local, remote); err != nil {
+			return err
+		}
+		resync, err := r.resyncRequested(ctx, local)
+		if err != nil {
+			return err
+		}
+		d := decide(snapshots.Mirror(local), snapshots.Mirror(remote), r.ns.sites)
+		if resync && d.verdict != verdictPrimary {
+			r.log.Info("resync was requested: the local image goes")
+			return r.discardLocal(ctx, local)
+		}
+		if again, err := r.act(ctx, local, remote, d); err != nil || !again {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// refresh reads both headers, and finds out whether the remote entry is still
+// there: an image that is disabled does not change its header.
+func (r *imageReplayer) refresh(ctx context.Context, local, remote *rbd.Image) error {
+	if err := local.Refresh(ctx); err != nil {
+		return fmt.Errorf("local image: %w", err)
+	}
+	rctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	e, err := meta.Image(rctx, r.ns.remote, remote.ID())
+	if errors.Is(err, rados.ErrNotFound) || err == nil && e.State == wire.MirrorImageDisabling {
+		return errAgain
+	}
+	if err == nil {
+		err = remote.Refresh(rctx)
+	}
+	if errors.Is(err, rados.ErrNotFound) {
+		return errAgain
+	}
+	if err != nil {
+		return fmt.Errorf("remote image: %w", err)
+	}
+	return nil
+}
+
+// act does what was decided. again is false when the session is over.
+func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d decision) (again bool, err error) {
+	idle := func(state uint8, description string) (bool, error) {
+		// An image that waits is not locked: others promote and open it.
+		if err := r.unlock(ctx, local); err != nil {
+			return false, err
+		}
+		r.say(state, description)
+		r.wait(ctx, recheck)
+		return true, nil
+	}
+	switch d.verdict {
+	case verdictPrimary:
+		return false, r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
+	case verdictOrphan:
+		// The promotion waits until nobody has the image open for writing.
+		closeImage(local)
+		return false, r.park(ctx, wire.MirrorStatusStopped, "orphan (force promoting)")
+	case verdictSplit:
+		return idle(wire.MirrorStatusError, "split-brain")
+	case verdictWait:
+		return idle(wire.MirrorStatusUnknown, errNotPrimary.Error())
+	case verdictDemoted:
+		if err := r.prune(ctx, local, remote, d); err != nil {
+			return false, err
+		}
+		return idle(wire.MirrorStatusUnknown, "remote image demoted")
+	case verdictDiscard:
+		if err := local.AcquireLock(ctx); err != nil {
+			return false, err
+		}
+		return true, local.RemoveSnapshot(ctx, d.discard.ID)
+	case verdictSync:
+		return true, r.sync(ctx, local, remote, d)
+	}
+	if err := r.prune(ctx, local, remote, d); err != nil {
+		return false, err
+	}
+	r.stats.at(d)
+	return idle(wire.MirrorStatusReplaying, r.stats.describe(nil))
+}
+
+func (r *imageReplayer) unlock(ctx context.Context, local *rbd.Image) error {
+	if !local.LockOwned() {
+		return nil
+	}
+	return local.ReleaseLock(ctx)
+}
+
+// sync copies one snapshot.
+func (r *imageReplayer) sync(ctx context.Context, local, remote *rbd.Image, d decision) error {
+	if err := r.ns.syncs.acquire(ctx); err != nil {
+		return err
+	}
+	defer r.ns.syncs.release()
+	began := time.Now()
+	r.stats.at(d)
+	job := &copyJob{
+		local: local, remote: remote, gid: r.gid, sites: r.ns.sites, decision: d,
+		depth: r.ns.depth, fresh: r.fresh,
+		watch: func(p progress) {
+			r.say(wire.MirrorStatusReplaying, r.stats.describe(&p))
+		},
+	}
+	r.log.Info("syncing", "snapshot", d.target.ID, "resumed", d.resume != nil, "full", d.baseRemote == nil)
+	p, err := job.run(ctx)
+	r.fresh = false
+	if err != nil {
+		return fmt.Errorf("sync of snapshot %d: %w", d.target.ID, err)
+	}
+	r.stats.synced(d, p, time.Since(began))
+	r.log.Info("synced", "snapshot", d.target.ID, "bytes", p.bytes, "took", time.Since(began))
+	return nil
+}
+
+// prune unlinks this site from the remote snapshots that it needs no longer, and
+// removes the local mirror snapshots before the newest complete one.
+func (r *imageReplayer) prune(ctx context.Context, local, remote *rbd.Image, d decision) error {
+	if d.baseLocal == nil {
+		return nil
+	}
+	rctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	for _, s := range snapshots.Mirror(remote) {
+		if s.ID >= d.baseRemote.ID {
+			break
+		}
+		if err := r.unlink(rctx, remote, &s); err != nil {
+			return err
+		}
+	}
+	for _, s := range snapshots.Mirror(local) {
+		if s.ID >= d.baseLocal.ID {
+			break
+		}
+		if err := local.AcquireLock(ctx); err != nil {
+			return err
+		}
+		if err := local.RemoveSnapshot(ctx, s.ID); err != nil && !errors.Is(err, rados.ErrNotFound) {
+			return fmt.Errorf("remove mirror snapshot %d: %w", s.ID, err)
+		}
+	}
+	return nil
+}
+
+// unlink takes this site out of the list of those who need a remote snapshot.
+// The last one out removes it: nobody else would.
+func (r *imageReplayer) unlink(ctx context.Context, remote *rbd.Image, s *rbd.Snapshot) error {
+	if !snapshots.IsPrimary(s) {
+		return nil
+	}
+	writable, err := rbd.OpenByID(ctx, r.ns.remote, remote.ID(), rbd.OpenOptions{SkipParent: true, SkipMirrorReadOnlyCheck: true, Logger: r.log})
+	if err != nil {
+		return fmt.Errorf("open the remote image to unlink snapshot %d: %w", s.ID, err)
+	}
+	defer closeImage(writable)
+	if err := snapshots.Unlink(ctx, writable, s.ID, r.ns.sites.peerUUID); err != nil {
+		return fmt.Errorf("unlink from remote snapshot %d: %w", s.ID, err)
+	}
+	return nil
+}
+
+// resyncRequested reads the mark that `rbd mirror image resync` leaves.
+func (r *imageReplayer) resyncRequested(ctx context.Context, local *rbd.Image) (bool, error) {
+	v, err := local.MetadataGet(ctx, ".rbd_mirror."+r.ns.sites.localUUID)
+	if errors.Is(err, rados.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var mark struct {
+		ResyncRequested bool `json:"resync_requested"`
+	}
+	if err := json.Unmarshal(v, &mark); err != nil {
+		r.log.Warn("the resync mark cannot be read: ignoring it", "err", err)
+		return false, nil
+	}
+	return mark.ResyncRequested, nil
+}

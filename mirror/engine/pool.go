@@ -1,0 +1,344 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+)
+
+const (
+	// connectTimeout bounds how long a cluster is tried before it is told that
+	// it cannot be reached.
+	connectTimeout = 30 * time.Second
+	// peerPing is how often the remote pool is told that this site is there, and
+	// the namespaces are listed.
+	peerPing = 30 * time.Second
+)
+
+// callout is something that an operator should know of a pool.
+type callout struct {
+	Level string `json:"level"`
+	Text  string `json:"text"`
+}
+
+// Pool replays one pool from one peer (PoolReplayer in Ceph's sources). It has
+// its own connections to both clusters.
+type Pool struct {
+	cfg  *conf.Config
+	id   int64
+	name string
+	peer wire.MirrorPeer
+	log  *slog.Logger
+	opts []rados.Option
+	// changed is called when what status returns has changed.
+	changed func()
+
+	mu         sync.Mutex
+	instance   string
+	leading    map[string]bool
+	namespaces map[string]*Namespace
+	trouble    *callout
+}
+
+// run replays until ctx ends. A failure is shown, and tried again.
+func (p *Pool) run(ctx context.Context) {
+	pause := retryFirst
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := p.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > retryLast {
+			pause = retryFirst
+		}
+		p.log.Warn("pool replayer stopped", "err", err, "retry", pause)
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		pause = min(2*pause, retryLast)
+	}
+}
+
+func (p *Pool) show(level, text string) {
+	p.mu.Lock()
+	if level == "" {
+		p.trouble = nil
+	} else {
+		p.trouble = &callout{level, text}
+	}
+	p.mu.Unlock()
+	p.changed()
+}
+
+// session connects to both clusters and replays until something breaks.
+func (p *Pool) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	local, err := connect(ctx, p.cfg, p.opts)
+	if err != nil {
+		p.show("error", "unable to connect to local cluster")
+		return fmt.Errorf("connect to the local cluster: %w", err)
+	}
+	defer local.Close()
+	remoteCfg, err := peerConfig(ctx, local, p.cfg, p.id, p.peer)
+	if err != nil {
+		p.show("error", "unable to connect to remote cluster")
+		return fmt.Errorf("configuration of peer %s: %w", p.peer.SiteName, err)
+	}
+	remote, err := connect(ctx, remoteCfg, p.opts)
+	if err != nil {
+		p.show("error", "unable to connect to remote cluster")
+		return fmt.Errorf("connect to peer %s: %w", p.peer.SiteName, err)
+	}
+	defer remote.Close()
+	var guards sync.WaitGroup
+	defer guards.Wait()
+	defer cancel(nil)
+	for _, c := range []*rados.Client{local, remote} {
+		guards.Go(func() {
+			select {
+			case <-c.Blocklisted():
+				cancel(fmt.Errorf("this client was shut out of cluster %s: %w", c.FSID(), rados.ErrBlocklisted))
+			case <-ctx.Done():
+			}
+		})
+	}
+	return p.replay(ctx, local, remote)
+}
+
+func connect(ctx context.Context, cfg *conf.Config, opts []rados.Option) (*rados.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return rados.Connect(ctx, cfg, opts...)
+}
+
+// peerConfig returns how to reach a peer: by what the config-key store says of
+// it, else by the configuration file and keyring named after its site.
+func peerConfig(ctx context.Context, local *rados.Client, own *conf.Config, pool int64, peer wire.MirrorPeer) (*conf.Config, error) {
+	name, err := entity.ParseAuthName(peer.ClientName)
+	if err != nil {
+		return nil, err
+	}
+	key := fmt.Sprintf("rbd/mirror/peer/%d/%s", pool, peer.UUID)
+	out, _, err := local.MonCommand(ctx, map[string]any{"prefix": "config-key get", "key": key}, nil)
+	var secret struct {
+		Key     string `json:"key"`
+		MonHost string `json:"mon_host"`
+	}
+	if err == nil {
+		if err := json.Unmarshal(out, &secret); err != nil {
+			return nil, fmt.Errorf("config key %s: %w", key, err)
+		}
+	} else if !errors.Is(err, rados.ErrNotFound) {
+		return nil, fmt.Errorf("config key %s: %w", key, err)
+	}
+	if secret.MonHost == "" {
+		return (&conf.Invocation{Cluster: peer.SiteName, Name: name}).Load()
+	}
+	cfg := conf.New(own.Cluster(), name)
+	for option, v := range map[string]string{"mon_host": secret.MonHost, "key": secret.Key} {
+		if err := cfg.Set(conf.LevelOverride, option, v); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// replay runs the namespaces of a connected pool.
+func (p *Pool) replay(ctx context.Context, local, remote *rados.Client) error {
+	localIO := local.IoCtx(p.id)
+	remoteIO, err := remote.OpenPool(ctx, p.name)
+	if err != nil {
+		p.show("error", "unable to access remote pool")
+		return fmt.Errorf("remote pool %s: %w", p.name, err)
+	}
+	s, err := p.identify(ctx, localIO, remoteIO)
+	if err != nil {
+		p.show("error", "unable to query remote mirror uuid")
+		return err
+	}
+	p.mu.Lock()
+	p.instance = fmt.Sprint(local.GlobalID())
+	p.mu.Unlock()
+	p.show("", "")
+	return p.runNamespaces(ctx, localIO, remoteIO, s)
+}
+
+// identify tells the remote pool of this site and learns who is who.
+func (p *Pool) identify(ctx context.Context, local, remote *rados.IoCtx) (s sites, err error) {
+	if s.localUUID, err = meta.UUID(ctx, local); err != nil {
+		return s, fmt.Errorf("local mirror uuid: %w", err)
+	}
+	if s.remoteUUID, err = meta.UUID(ctx, remote); err != nil || s.remoteUUID == "" {
+		return s, errors.Join(fmt.Errorf("pool %s of the remote cluster is not set up for mirroring", p.name), err)
+	}
+	site, err := siteName(ctx, local.Client())
+	if err != nil {
+		return s, err
+	}
+	if err := meta.PingPeer(ctx, remote, site, s.localUUID); err != nil {
+		return s, fmt.Errorf("ping the remote pool: %w", err)
+	}
+	peers, err := meta.Peers(ctx, remote)
+	if err != nil {
+		return s, fmt.Errorf("peers of the remote pool: %w", err)
+	}
+	for _, peer := range peers {
+		if peer.MirrorUUID == s.localUUID {
+			s.peerUUID = peer.UUID
+		}
+	}
+	return s, nil
+}
+
+// siteName returns the local cluster's name as peers know it: the fsid by
+// default.
+func siteName(ctx context.Context, c *rados.Client) (string, error) {
+	out, _, err := c.MonCommand(ctx, map[string]any{"prefix": "config-key get", "key": "rbd/mirror/site_name"}, nil)
+	if errors.Is(err, rados.ErrNotFound) || err == nil && len(out) == 0 {
+		return c.FSID().String(), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("site name: %w", err)
+	}
+	return string(out), nil
+}
+
+// runNamespaces starts and stops the replay of namespaces as they are enabled,
+// and pings the peer. An error of any of them ends them all.
+func (p *Pool) runNamespaces(ctx context.Context, local, remote *rados.IoCtx, s sites) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	syncs := make(semaphore, max(local.Client().Config().Int("rbd_mirror_concurrent_image_syncs"), 1))
+	running := make(map[string]context.CancelFunc)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel(nil)
+	for {
+		want, err := mirroredNamespaces(ctx, local)
+		if err != nil {
+			return fmt.Errorf("namespaces: %w", err)
+		}
+		for name, stop := range running {
+			if _, on := want[name]; !on {
+				stop()
+				delete(running, name)
+			}
+		}
+		for name, remoteName := range want {
+			if running[name] != nil {
+				continue
+			}
+			nctx, stop := context.WithCancel(ctx)
+			running[name] = stop
+			all.Go(func() {
+				defer stop()
+				err := p.namespace(nctx, local.WithNamespace(name), remote.WithNamespace(remoteName), s, syncs)
+				if nctx.Err() == nil {
+					cancel(err)
+				}
+			})
+		}
+		t := time.NewTimer(peerPing)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+		if _, err := p.identify(ctx, local, remote); err != nil {
+			return err
+		}
+	}
+}
+
+// mirroredNamespaces returns the namespaces that are mirrored, and with which
+// remote ones.
+func mirroredNamespaces(ctx context.Context, pool *rados.IoCtx) (map[string]string, error) {
+	names, err := rbd.NamespaceList(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string)
+	for _, name := range append(names, "") {
+		io := pool.WithNamespace(name)
+		mode, err := meta.Mode(ctx, io)
+		if err != nil {
+			return nil, err
+		}
+		if mode != wire.MirrorModeImage && mode != wire.MirrorModePool {
+			continue
+		}
+		if out[name], err = meta.RemoteNamespace(ctx, io); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// namespace replays one namespace whenever this daemon is its leader.
+func (p *Pool) namespace(ctx context.Context, local, remote *rados.IoCtx, s sites, syncs semaphore) error {
+	n := newNamespace(local, remote, s, syncs, p.log)
+	l := &leader{io: local, log: p.log, kick: make(chan struct{}, 1), images: n.gids}
+	return l.lead(ctx, func(ctx context.Context) error {
+		p.led(local.Namespace(), n)
+		defer p.led(local.Namespace(), nil)
+		return n.run(ctx)
+	})
+}
+
+// led notes that this daemon replays a namespace, or no longer does.
+func (p *Pool) led(name string, n *Namespace) {
+	p.mu.Lock()
+	if n == nil {
+		delete(p.namespaces, name)
+	} else {
+		p.namespaces[name] = n
+	}
+	p.mu.Unlock()
+	p.changed()
+}
+
+// poolStatus is a pool's part of the service daemon's status (src/tools/
+// rbd_mirror/ServiceDaemon.cc), which `rbd mirror pool status` reads.
+type poolStatus struct {
+	Name       string                     `json:"name"`
+	Callouts   map[string]callout         `json:"callouts"`
+	InstanceID string                     `json:"instance_id,omitempty"`
+	Leader     bool                       `json:"leader,omitempty"`
+	Namespaces map[string]namespaceStatus `json:"namespaces"`
+}
+
+type namespaceStatus struct {
+	Local  int `json:"image_local_count"`
+	Remote int `json:"image_remote_count"`
+}
+
+func (p *Pool) status() poolStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := poolStatus{Name: p.name, Callouts: map[string]callout{}, InstanceID: p.instance, Namespaces: map[string]namespaceStatus{}}
+	if p.trouble != nil {
+		s.Callouts["1"] = *p.trouble
+	}
+	for name, n := range p.namespaces {
+		s.Leader = true
+		local, remote := n.counts()
+		s.Namespaces[name] = namespaceStatus{local, remote}
+	}
+	return s
+}

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rbdm/rbdm/mirror/snapshots"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// progressInterval is how often the cluster is told how far a copy has come. A
+// daemon that takes over, ours or Ceph's, goes on from there.
+const progressInterval = time.Second
+
+// copyJob is the copy of one remote mirror snapshot to the local image.
+type copyJob struct {
+	local, remote *rbd.Image
+	gid           string
+	sites         sites
+	decision      decision
+	depth         int
+	// fresh says that the local image was just made and is empty.
+	fresh bool
+	// watch is told, from one goroutine at a time, how far the copy is.
+	watch func(progress)
+}
+
+// progress is how far a copy is, for the status.
+type progress struct {
+	done, total uint64 // objects
+	bytes       uint64
+}
+
+// run copies and completes the snapshot. When it returns nil the local image has
+// a complete snapshot that equals the target: both ends of the difference were
+// still there after its last byte had been read.
+func (j *copyJob) run(ctx context.Context) (progress, error) {
+	if err := j.local.AcquireLock(ctx); err != nil {
+		return progress{}, fmt.Errorf("lock the local image: %w", err)
+	}
+	state, err := snapshots.ReadState(ctx, j.remote, j.decision.target.ID)
+	if err != nil {
+		return progress{}, err
+	}
+	r := rbd.CopyRange{SrcEnd: j.decision.target.ID}
+	if j.decision.baseRemote != nil {
+		r.SrcStart = j.decision.baseRemote.ID
+	}
+	seqs, first, err := j.prepare(ctx, &r, state)
+	if err != nil {
+		return progress{}, err
+	}
+	done, err := j.copyObjects(ctx, r, seqs, first)
+	if err != nil {
+		return done, err
+	}
+	if err := applyState(ctx, j.local, state); err != nil {
+		return done, err
+	}
+	return done, snapshots.SetProgress(ctx, j.local, r.DstEnd, true, done.total)
+}
+
+// prepare makes the user's snapshots and the mirror snapshot that the data goes
+// below, or finds those of a copy that was begun. It returns the map of snapshot
+// ids and the first object to copy.
+func (j *copyJob) prepare(ctx context.Context, r *rbd.CopyRange, state wire.ImageState) (seqs map[uint64]uint64, first uint64, err error) {
+	// A first copy that was begun anew finds in the head what the first wrote.
+	r.Overwrite = r.SrcStart == 0 && !j.fresh
+	if begun := j.decision.resume; begun != nil {
+		r.DstEnd = begun.ID
+		// The object in which the copy ended may be half-written, and others
+		// beyond it may be whole: copying them again changes nothing.
+		return snapSeqs(begun, nil), begun.Namespace.LastCopiedObject, nil
+	}
+	known := snapSeqs(j.decision.baseLocal, j.decision.baseRemote)
+	seqs, err = rbd.CopySnapshots(ctx, j.remote, j.local, *r, known)
+	if err != nil {
+		return nil, 0, fmt.Errorf("copy the user's snapshots: %w", err)
+	}
+	stored := maps.Clone(seqs)
+	stored[r.SrcEnd] = rbd.NoSnap
+	r.DstEnd, err = snapshots.CreateNonPrimary(ctx, j.local, j.gid, snapshots.NonPrimary{
+		Demoted:    snapshots.IsDemoted(j.decision.target),
+		MirrorUUID: j.sites.remoteUUID,
+		SnapID:     r.SrcEnd,
+		SnapSeqs:   stored,
+		State:      state,
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("create the non-primary snapshot: %w", err)
+	}
+	return seqs, 0, j.local.Refresh(ctx)
+}
+
+// copyObjects copies what changed and makes sure that it was all there.
+func (j *copyJob) copyObjects(ctx context.Context, r rbd.CopyRange, seqs map[uint64]uint64, first uint64) (progress, error) {
+	c, err := rbd.NewObjectCopier(j.remote, j.local, r, seqs)
+	if err != nil {
+		return progress{}, err
+	}
+	delta, err := j.remote.ObjectDelta(ctx, r.SrcStart, r.SrcEnd)
+	if err != nil {
+		return progress{}, err
+	}
+	if err := c.Prepare(ctx, delta); err != nil {
+		return progress{}, err
+	}
+	t := newTracker(first, c.Objects())
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(j.depth + 1)
+	stop := make(chan struct{})
+	var reporter sync.WaitGroup
+	reporter.Go(func() { j.report(gctx, r.DstEnd, t, stop) })
+	for n := first; n < c.Objects() && gctx.Err() == nil; n++ {
+		if state := delta.At(n); delta.FastDiff && (state == rbd.ObjectHole || state == rbd.ObjectSame) {
+			t.finish(n, 0)
+			continue
+		}
+		group.Go(func() error {
+			res, err := c.Copy(gctx, n)
+			if err == nil {
+				t.finish(n, res.Read)
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	close(stop)
+	reporter.Wait()
+	if err != nil {
+		return t.progress(), err
+	}
+	// Only now is it known that what was read was read from these snapshots: one
+	// that is removed reads like a hole.
+	if err := j.remote.SnapshotsExist(ctx, r.SrcStart, r.SrcEnd); err != nil {
+		return t.progress(), err
+	}
+	return t.progress(), c.Finish(ctx, delta)
+}
+
+// report tells the cluster and the status of the progress until stop.
+func (j *copyJob) report(ctx context.Context, snapID uint64, t *tracker, stop <-chan struct{}) {
+	tick := time.NewTicker(progressInterval)
+	defer tick.Stop()
+	told := uint64(0)
+	for {
+		j.watch(t.progress())
+		select {
+		case <-stop:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// A failure here costs only copied objects after a crash.
+		if at := t.contiguous(); at > told && snapshots.SetProgress(ctx, j.local, snapID, false, at) == nil {
+			told = at
+		}
+	}
+}
+
+// tracker knows which objects of a copy are done.
+type tracker struct {
+	mu    sync.Mutex
+	next  uint64 // all below are done
+	ahead map[uint64]struct{}
+	count uint64
+	total uint64
+	bytes atomic.Uint64
+}
+
+func newTracker(first, total uint64) *tracker {
+	return &tracker{next: first, count: first, total: total, ahead: make(map[uint64]struct{})}
+}
+
+func (t *tracker) finish(n, bytes uint64) {
+	t.bytes.Add(bytes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count++
+	if n != t.next {
+		t.ahead[n] = struct{}{}
+		return
+	}
+	for t.next++; ; t.next++ {
+		if _, ok := t.ahead[t.next]; !ok {
+			return
+		}
+		delete(t.ahead, t.next)
+	}
+}
+
+// contiguous returns how many objects from the first on are done.
+func (t *tracker) contiguous() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next
+}
+
+func (t *tracker) progress() progress {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return progress{done: t.count, total: t.total, bytes: t.bytes.Load()}
+}
