@@ -230,6 +230,8 @@ func (s *monSession) push(name string) {
 			s.sendMaps(uint32(sub.Start))
 			sent(uint64(c.osdmap.Epoch) + 1)
 		}
+	case strings.HasPrefix(name, "log-"):
+		// Only what is logged from now on; see appendLog.
 	case strings.HasPrefix(name, "kv:"):
 		if sub.Start <= c.configKeys.version {
 			s.send(c.configKeys.data(strings.TrimPrefix(name, "kv:")), 0)
@@ -263,10 +265,29 @@ func (s *monSession) logged(f *wire.Log) {
 	last := map[string]uint64{}
 	for _, e := range f.Entries {
 		last[e.Channel] = max(last[e.Channel], e.Seq)
-		c.clusterLog = append(c.clusterLog, e)
+		c.appendLog(e)
 	}
 	for _, ch := range slices.Sorted(maps.Keys(last)) {
 		s.send(&wire.LogAck{FSID: c.fsid, Last: last[ch], Channel: ch}, 0)
+	}
+}
+
+// logLevels are the subscriptions to the cluster log with the least priority
+// that each gets. read-only.
+var logLevels = map[string]uint16{
+	"log-debug": wire.LogDebug, "log-info": wire.LogInfo, "log-sec": wire.LogSecurity, "log-warn": wire.LogWarn, "log-error": wire.LogError,
+}
+
+// appendLog writes to the cluster log and tells who follows it. The cluster's
+// mutex is held.
+func (c *Cluster) appendLog(e wire.LogEntry) {
+	c.clusterLog = append(c.clusterLog, e)
+	for s := range c.sessions {
+		for name, least := range logLevels {
+			if _, ok := s.subs[name]; ok && e.Prio >= least {
+				s.send(&wire.Log{FSID: c.fsid, Entries: []wire.LogEntry{e}}, 0)
+			}
+		}
 	}
 }
 

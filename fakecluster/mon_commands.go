@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/msgr2/cephx"
+	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/wire"
 )
 
 // monCommands is the monitors' command table.
@@ -67,7 +69,14 @@ func clusterCommands() []command {
 			}
 			return k.json([]string{})
 		}},
-		{sig: "log logtext:CephString,n", module: "mon", perm: "rw", run: func(k *call) errno.Errno { return 0 }},
+		{sig: "log logtext:CephString,n", module: "mon", perm: "rw", run: func(k *call) errno.Errno {
+			now := k.c.clock.Now()
+			k.c.appendLog(wire.LogEntry{
+				Name: k.user, Rank: entity.Name{Type: entity.TypeMon}, Addrs: k.c.mons[0].addrs(), Stamp: denc.TimeOf(now),
+				Seq: uint64(len(k.c.clusterLog) + 1), Prio: wire.LogInfo, Message: strings.Join(k.args.list("logtext"), " "), Channel: "cluster",
+			})
+			return 0
+		}},
 	}
 }
 

@@ -216,7 +216,11 @@ func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
 	}
 	req.Sources = s.sources(view, p, o)
 	req.Fail = v.fail
-	return g.Do(req).Reply
+	out := g.Do(req)
+	if out.Wrote && p.pool.QuotaBytes+p.pool.QuotaObjects > 0 {
+		c.after(0, func() { c.checkQuota(p.id) })
+	}
+	return out.Reply
 }
 
 // sources reads what the copy-from operations of a vector copy.

@@ -353,11 +353,7 @@ func (k *call) poolSetQuota() errno.Errno {
 		} else {
 			p.QuotaObjects = n
 		}
-		s := k.c.poolStat(id)
-		p.Flags &^= osdmap.PoolFull | osdmap.PoolFullQuota
-		if p.QuotaBytes > 0 && s.Bytes >= p.QuotaBytes || p.QuotaObjects > 0 && s.Objects >= p.QuotaObjects {
-			p.Flags |= osdmap.PoolFull | osdmap.PoolFullQuota
-		}
+		p.Flags = k.c.quotaFlags(id, p)
 	})
 	return k.say(0, "set-quota %s = %d for pool %s", field, n, k.args.str("pool"))
 }

@@ -284,6 +284,9 @@ func (g *Group) Source(n Name, snap uint64, pool Pool) Source {
 }
 
 func (t *txn) listSnaps() (msgr2.Data, int32) {
+	if t.req.Op.Snap != wire.SnapDir {
+		return msgr2.Data{}, inval
+	}
 	var l wire.SnapList
 	l.Seq = t.o.seq
 	for _, c := range t.o.clones {

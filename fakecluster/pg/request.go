@@ -154,7 +154,7 @@ func checkNames(m *wire.OSDOp) int32 {
 	switch {
 	case len(m.Object) > maxObjectName || len(m.Locator.Key) > maxObjectName || len(m.Locator.Namespace) > maxNamespace:
 		return errno.ErrNameTooLong.Result()
-	case m.Object == "":
+	case m.Object == "", m.Flags&wire.FlagParallelExec != 0:
 		return inval
 	case len(m.Ops) > maxRequestOps:
 		return errno.ErrTooBig.Result()
