@@ -15,6 +15,10 @@ func dataMethods() map[string]method {
 	}
 }
 
+// maxObjectSize is the OSD's default limit, osd_max_object_size. Class methods'
+// inputs are shorter.
+const maxObjectSize = 128 << 20
+
 // copyup writes the parent's data unless the object is there already.
 func copyup(o Object, in *denc.Reader) ([]byte, error) {
 	if !o.Exists() {
@@ -37,6 +41,9 @@ func sparseCopyup(o Object, in *denc.Reader) ([]byte, error) {
 	for _, e := range extents {
 		if e.length > uint64(len(data)) {
 			return nil, errno.ErrInvalid
+		}
+		if e.off > maxObjectSize-e.length {
+			return nil, errno.ErrFileTooBig
 		}
 		o.Write(e.off, data[:e.length])
 		data = data[e.length:]

@@ -1,7 +1,6 @@
 package cls
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -9,19 +8,19 @@ import (
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-func groupMethods() map[string]method {
+func groupMethods(release int) map[string]method {
 	return map[string]method{
-		wire.MethodGroupImageSet:    write(groupImageSet),
-		wire.MethodGroupImageRemove: write(groupImageRemove),
-		wire.MethodGroupImageList:   read(groupImageList),
-		wire.MethodImageGroupAdd:    write(imageGroupAdd),
-		wire.MethodImageGroupRemove: write(imageGroupRemove),
-		wire.MethodImageGroupGet:    read(imageGroupGet),
-		wire.MethodGroupSnapSet:     write(groupSnapSet),
-		wire.MethodGroupSnapRemove:  write(groupSnapRemove),
-		wire.MethodGroupSnapUnlink:  write(groupSnapUnlink).from(20),
-		wire.MethodGroupSnapGetByID: read(groupSnapGet),
-		wire.MethodGroupSnapList:    read(groupSnapList),
+		wire.MethodGroupImageSet:      write(groupImageSet),
+		wire.MethodGroupImageRemove:   write(groupImageRemove),
+		wire.MethodGroupImageList:     read(groupImageList),
+		wire.MethodImageGroupAdd:      write(imageGroupAdd),
+		wire.MethodImageGroupRemove:   write(imageGroupRemove),
+		wire.MethodImageGroupGet:      read(imageGroupGet),
+		wire.MethodGroupSnapSet:       write(groupSnapSet(release >= 20)),
+		wire.MethodGroupSnapRemove:    write(groupSnapRemove),
+		wire.MethodGroupSnapGetByID:   read(groupSnapGet),
+		wire.MethodGroupSnapList:      read(groupSnapList),
+		wire.MethodGroupSnapListOrder: read(groupSnapListOrder).from(20),
 	}
 }
 
@@ -140,48 +139,49 @@ func readGroupSnaps(o Object) (found []wire.GroupSnapshot, err error) {
 	return found, err
 }
 
-// readGroupOrders returns in what order a group's snapshots were made.
-func readGroupOrders(o Object) (orders map[string]uint64, highest uint64, err error) {
-	orders = map[string]uint64{}
-	err = each(o, wire.PrefixGroupSnapOrder, "", func(id string, v []byte) (bool, error) {
-		r := denc.NewReader(v)
-		n := r.U64()
-		if r.Err() != nil {
-			return false, errno.ErrIO
+// groupSnapSet stores a snapshot's record. From 20.2 on the order in which
+// snapshots are made is kept too.
+func groupSnapSet(ordered bool) handler {
+	return func(o Object, in *denc.Reader) ([]byte, error) {
+		g := one[wire.GroupSnapshot](in)
+		if in.Err() != nil || ordered && (g.Name == "" || g.ID == "") {
+			return nil, errno.ErrInvalid
 		}
-		orders[id], highest = n, max(highest, n)
-		return true, nil
-	})
-	return orders, highest, err
-}
-
-func groupSnapSet(o Object, in *denc.Reader) ([]byte, error) {
-	g := one[wire.GroupSnapshot](in)
-	if in.Err() != nil || g.Name == "" || g.ID == "" {
-		return nil, errno.ErrInvalid
-	}
-	snaps, err := readGroupSnaps(o)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range snaps {
-		if s.Name == g.Name && s.ID != g.ID {
-			return nil, errno.ErrExists
-		}
-	}
-	key := wire.PrefixGroupSnap + g.ID
-	if g.State == wire.GroupSnapIncomplete {
-		if _, ok := o.Omap(key); ok {
-			return nil, errno.ErrExists
-		}
-		_, highest, err := readGroupOrders(o)
+		snaps, err := readGroupSnaps(o)
 		if err != nil {
 			return nil, err
 		}
-		setU64(o, wire.PrefixGroupSnapOrder+g.ID, highest+1)
+		for _, s := range snaps {
+			if s.Name == g.Name && s.ID != g.ID {
+				return nil, errno.ErrExists
+			}
+		}
+		if g.State == wire.GroupSnapIncomplete {
+			if err := newGroupSnap(o, g.ID, ordered); err != nil {
+				return nil, err
+			}
+		}
+		o.SetOmap(wire.PrefixGroupSnap+g.ID, g.Append(nil))
+		return nil, nil
 	}
-	o.SetOmap(key, g.Append(nil))
-	return nil, nil
+}
+
+// newGroupSnap fails with ErrExists if there is a snapshot of this id, and gives
+// it the next number.
+func newGroupSnap(o Object, id string, ordered bool) error {
+	if _, ok := o.Omap(wire.PrefixGroupSnap + id); ok {
+		return errno.ErrExists
+	}
+	if !ordered {
+		return nil
+	}
+	highest, err := value(o, wire.KeyGroupSnapMaxOrder, u64)
+	if highest, err = otherwise(highest, err, 0); err != nil {
+		return err
+	}
+	setU64(o, wire.PrefixGroupSnapOrder+id, highest+1)
+	setU64(o, wire.KeyGroupSnapMaxOrder, highest+1)
+	return nil
 }
 
 func groupSnapRemove(o Object, in *denc.Reader) ([]byte, error) {
@@ -193,28 +193,6 @@ func groupSnapRemove(o Object, in *denc.Reader) ([]byte, error) {
 		return nil, err
 	}
 	o.RemoveOmap(wire.PrefixGroupSnapOrder + id)
-	return nil, nil
-}
-
-func groupSnapUnlink(o Object, in *denc.Reader) ([]byte, error) {
-	id, image := in.String(), one[wire.ImageSnapshotSpec](in)
-	if err := bad(in); err != nil {
-		return nil, err
-	}
-	key := wire.PrefixGroupSnap + id
-	g, err := value(o, key, one[wire.GroupSnapshot])
-	if err != nil {
-		return nil, err
-	}
-	if g.State != wire.GroupSnapComplete {
-		return nil, errno.ErrNotFound
-	}
-	g.Snaps = slices.DeleteFunc(g.Snaps, func(s wire.ImageSnapshotSpec) bool { return s == image })
-	if len(g.Snaps) == 0 {
-		o.RemoveOmap(key)
-	} else {
-		o.SetOmap(key, g.Append(nil))
-	}
 	return nil, nil
 }
 
@@ -230,7 +208,7 @@ func groupSnapGet(o Object, in *denc.Reader) ([]byte, error) {
 	return g.Append(nil), nil
 }
 
-// groupSnapList lists a group's snapshots in the order in which they were made.
+// groupSnapList lists a group's snapshots by their ids.
 func groupSnapList(o Object, in *denc.Reader) ([]byte, error) {
 	after, limit := one[wire.GroupSnapshot](in), in.U64()
 	if err := bad(in); err != nil {
@@ -240,18 +218,30 @@ func groupSnapList(o Object, in *denc.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	orders, _, err := readGroupOrders(o)
+	snaps = slices.DeleteFunc(snaps, func(s wire.GroupSnapshot) bool { return s.ID <= after.ID })
+	snaps = snaps[:min(uint64(len(snaps)), limit)]
+	return denc.AppendSlice(nil, snaps, func(b []byte, s wire.GroupSnapshot) []byte { return s.Append(b) }), nil
+}
+
+// groupSnapListOrder tells in what order a group's snapshots were made.
+func groupSnapListOrder(o Object, in *denc.Reader) ([]byte, error) {
+	after, limit, err := pageArgs(in)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(snaps, func(a, b wire.GroupSnapshot) int { return cmp.Compare(orders[a.ID], orders[b.ID]) })
-	if after.ID != "" {
-		from, ok := orders[after.ID]
-		if !ok {
-			return nil, errno.ErrOldSnapContext // ERESTART
-		}
-		snaps = slices.DeleteFunc(snaps, func(s wire.GroupSnapshot) bool { return orders[s.ID] <= from })
+	orders := map[string]uint64{}
+	if limit > 0 {
+		err = each(o, wire.PrefixGroupSnapOrder, after, func(id string, v []byte) (bool, error) {
+			r := denc.NewReader(v)
+			orders[id] = r.U64()
+			if r.Err() != nil {
+				return false, errno.ErrIO
+			}
+			return uint64(len(orders)) < limit, nil
+		})
 	}
-	snaps = snaps[:min(uint64(len(snaps)), limit)]
-	return denc.AppendSlice(nil, snaps, func(b []byte, s wire.GroupSnapshot) []byte { return s.Append(b) }), nil
+	if err != nil {
+		return nil, err
+	}
+	return denc.AppendMap(nil, orders, denc.AppendString, denc.AppendU64), nil
 }

@@ -53,6 +53,8 @@ const (
 	PrefixGroupImage     = "image_"      // 16 hex digits "_" image id: u8 state
 	PrefixGroupSnap      = "snapshot_"   // id: GroupSnapshot
 	PrefixGroupSnapOrder = "snap_order_" // id: u64
+
+	KeyGroupSnapMaxOrder = "snap_max_order" // u64
 )
 
 // SnapshotKey returns the key of a snapshot's record.
