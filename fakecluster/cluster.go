@@ -58,9 +58,12 @@ type Cluster struct {
 	configKeys keyDB
 	services   serviceMap
 	clusterLog []wire.LogEntry
-	holdTrim   bool
-	heldTrims  []func()
-	started    time.Time
+
+	mirrorSchedules, trashSchedules scheduler
+
+	holdTrim  bool
+	heldTrims []func()
+	started   time.Time
 }
 
 // TB is the part of testing.TB that New needs.
@@ -104,6 +107,8 @@ func Start(ctx context.Context, opts ...Option) (*Cluster, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.faults.c = c
+	c.mirrorSchedules.object = "rbd_mirror_snapshot_schedule"
+	c.trashSchedules.object, c.trashSchedules.trash = "rbd_trash_purge_schedule", true
 	c.fsid = c.uuid()
 	c.history.fsid = c.fsid
 	c.started = c.clock.Now()

@@ -16,5 +16,5 @@ func mgrCommands() []command {
 			return k.json(object{{"active", false}, {"mode", "none"}})
 		}},
 	}
-	return t
+	return append(t, scheduleCommands()...)
 }

@@ -1,0 +1,40 @@
+package pg
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// OmapAll returns the omap of an object, as a manager's module that lives with
+// the cluster sees it; nil when the object is not there.
+func (g *Group) OmapAll(n Name) map[string][]byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o := g.objects[n]
+	if o == nil || !o.exists {
+		return nil
+	}
+	m := map[string][]byte{}
+	maps.Insert(m, o.head.omap.From(""))
+	return m
+}
+
+// OmapPut sets one key of an object, which is made if need be; a nil value
+// removes it.
+func (g *Group) OmapPut(n Name, hash uint32, key string, v []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return
+	}
+	t := &txn{g: g, o: g.object(n, hash), req: &Request{Op: &wire.OSDOp{}}}
+	if v == nil {
+		t.removeOmap(key)
+	} else {
+		t.setOmap(key, slices.Clone(v))
+	}
+	t.commit()
+	g.drop(t.o)
+}
