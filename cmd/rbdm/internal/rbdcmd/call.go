@@ -21,6 +21,9 @@ const exitNotSupported = 95
 // does for librados.
 const connectTimeout = 300 * time.Second
 
+// closeTimeout bounds giving the lock and the watch back at the end of a command.
+const closeTimeout = 30 * time.Second
+
 // call is one command being carried out. Its connection is made when the command
 // first needs it, so that a bad command line is told without one.
 type call struct {
@@ -94,6 +97,9 @@ func (c *call) pool(ctx context.Context, s spec) (*rados.IoCtx, error) {
 	io, err := client.OpenPool(ctx, name)
 	switch {
 	case err == nil:
+		if err := c.checkNamespace(ctx, io, s.Namespace); err != nil {
+			return nil, err
+		}
 		return io.WithNamespace(s.Namespace), nil
 	case s.Pool == "" && errors.Is(err, rados.ErrNotFound):
 		return nil, &cli.UsageError{Code: exitNoEntry, Msg: fmt.Sprintf("rbd: error opening default pool '%s'\nEnsure that the default pool has been created or specify an alternate pool name.", name), Err: err}
@@ -108,11 +114,59 @@ func (c *call) image(ctx context.Context, s spec, o rbd.OpenOptions) (*rbd.Image
 		return nil, err
 	}
 	o.Snapshot = s.Snap
-	img, err := rbd.Open(ctx, io, s.Image, o)
+	return openImage(ctx, io, s.Image, o)
+}
+
+// imageOrID opens the image that s names or, if that is empty, the one with the id.
+func (c *call) imageOrID(ctx context.Context, s spec, id string, o rbd.OpenOptions) (*rbd.Image, error) {
+	if id == "" {
+		return c.image(ctx, s, o)
+	}
+	io, err := c.pool(ctx, s)
 	if err != nil {
-		return nil, failed(err, "rbd: error opening image %s", s.Image)
+		return nil, err
+	}
+	o.Snapshot = s.Snap
+	img, err := rbd.OpenByID(ctx, io, id, o)
+	if err != nil {
+		return nil, failed(err, "rbd: error opening image with id %s", id)
 	}
 	return img, nil
+}
+
+func openImage(ctx context.Context, io *rados.IoCtx, name string, o rbd.OpenOptions) (*rbd.Image, error) {
+	img, err := rbd.Open(ctx, io, name, o)
+	if err == nil {
+		return img, nil
+	}
+	if o.Snapshot != "" && errors.Is(err, rados.ErrNotFound) {
+		if _, missing := rbd.LookupID(ctx, io, name); missing == nil {
+			return nil, failed(err, "error setting snapshot context")
+		}
+	}
+	return nil, failed(err, "rbd: error opening image %s", name)
+}
+
+// closeImage ends the use of an image; a failure to do so is the command's unless
+// it failed already.
+func closeImage(img *rbd.Image, err *error) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if e := img.Close(ctx); e != nil && *err == nil {
+		*err = failed(e, "rbd: error closing image %s", img.Name())
+	}
+}
+
+// checkNamespace makes sure that the pool has the namespace.
+func (c *call) checkNamespace(ctx context.Context, io *rados.IoCtx, name string) error {
+	exists, err := rbd.NamespaceExists(ctx, io, name)
+	switch {
+	case err != nil:
+		return failed(err, "rbd: error checking if namespace exists")
+	case !exists:
+		return &cli.UsageError{Code: exitNoEntry, Msg: fmt.Sprintf("rbd: namespace '%s' does not exist.", name), Err: rados.ErrNotFound}
+	}
+	return nil
 }
 
 // format returns the output format: "" for plain, "json" or "xml".

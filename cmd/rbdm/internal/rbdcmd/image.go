@@ -2,6 +2,7 @@ package rbdcmd
 
 import (
 	"context"
+	"maps"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
 	"github.com/rbdm/rbdm/rbd"
@@ -9,9 +10,23 @@ import (
 
 // imageHandlers are the commands about images as such.
 func imageHandlers() map[string]handler {
-	return map[string]handler{
-		"list": list,
+	all := map[string]handler{
+		"clone":    clone,
+		"children": children,
+		"create":   create,
+		"flatten":  flatten,
+		"info":     info,
+		"list":     list,
+		"remove":   remove,
+		"rename":   rename,
+		"resize":   resize,
+		"sparsify": sparsify,
+		"status":   status,
 	}
+	for _, group := range []map[string]handler{snapHandlers(), metaHandlers(), poolHandlers(), trashHandlers(), lockHandlers()} {
+		maps.Copy(all, group)
+	}
+	return all
 }
 
 // list is `rbd ls`.
@@ -30,6 +45,9 @@ func list(ctx context.Context, c *call) error {
 		return &cli.UsageError{Code: exitCode(err), Msg: "rbd: listing images failed: " + errnoText(err)}
 	}
 	images, err := rbd.List(ctx, io)
+	if err == nil && c.Has("long") {
+		return listLong(ctx, c, io, images, f)
+	}
 	if err != nil {
 		return failed(err, "rbd: listing images failed")
 	}

@@ -9,8 +9,8 @@ import (
 
 // progress shows on stderr how far an operation is, as rbd does: one line that is
 // overwritten whenever the whole percentage grows. done ends the line, in the
-// words of success or of failure; it must be called once. With --no-progress
-// neither prints anything.
+// words of success or of failure; it must be called once. The last percent is
+// only told by done. With --no-progress neither prints anything.
 func (c *call) progress(operation string) (p rbd.Progress, done func(err error)) {
 	if c.Has("no-progress") {
 		return nil, func(error) {}
@@ -20,7 +20,7 @@ func (c *call) progress(operation string) (p rbd.Progress, done func(err error))
 	p = func(n, total uint64) {
 		mu.Lock()
 		defer mu.Unlock()
-		if now := percentage(n, total); now > percent {
+		if now := percentage(n, total); now > percent && now < 100 {
 			percent = now
 			fmt.Fprintf(c.std.Err, "\r%s: %d%% complete...", operation, percent)
 		}

@@ -85,18 +85,26 @@ type specArg struct {
 // read returns the specification. The pool is "" where none is named: the caller
 // takes the default pool.
 func (a specArg) read(in *cli.Invocation) (spec, error) {
+	s, _, err := a.take(in)
+	return s, err
+}
+
+// take is read, and returns the positional arguments that follow. An image that
+// is given as an option leaves all of them; the option may be a specification.
+func (a specArg) take(in *cli.Invocation) (spec, []string, error) {
 	prefix, image, snap := "", "image", "snap"
 	if a.dest {
 		prefix, image, snap = "dest-", "dest", "dest-snap"
 	}
-	s := spec{
-		Pool: in.String(prefix + "pool"), Namespace: in.String(prefix + "namespace"),
-		Image: in.String(image), Snap: in.String(snap),
+	s := spec{Pool: in.String(prefix + "pool"), Namespace: in.String(prefix + "namespace"), Snap: in.String(snap)}
+	text, rest := in.String(image), in.Args[min(a.arg, len(in.Args)):]
+	if text == "" && len(rest) > 0 {
+		text, rest = rest[0], rest[1:]
 	}
-	if text := in.Arg(a.arg); text != "" {
+	if text != "" {
 		given, ok := splitSpec(text)
 		if !ok {
-			return spec{}, invalidf("rbd: invalid spec '%s'", text)
+			return spec{}, nil, invalidf("rbd: invalid spec '%s'", text)
 		}
 		if given.Pool != "" {
 			s.Pool = given.Pool
@@ -109,7 +117,7 @@ func (a specArg) read(in *cli.Invocation) (spec, error) {
 			s.Snap = given.Snap
 		}
 	}
-	return s, a.check(s)
+	return s, rest, a.check(s)
 }
 
 func (a specArg) check(s spec) error {

@@ -1,0 +1,201 @@
+package rbdcmd
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/rbd"
+)
+
+// metaHandlers are the commands that change what is said about an image: its
+// metadata, features and object map.
+func metaHandlers() map[string]handler {
+	return map[string]handler{
+		"feature disable":    func(ctx context.Context, c *call) error { return feature(ctx, c, (*rbd.Image).DisableFeatures) },
+		"feature enable":     func(ctx context.Context, c *call) error { return feature(ctx, c, (*rbd.Image).EnableFeatures) },
+		"image-meta get":     metaGet,
+		"image-meta list":    metaList,
+		"image-meta remove":  metaRemove,
+		"image-meta set":     metaSet,
+		"object-map check":   objectMapCheck,
+		"object-map rebuild": objectMapRebuild,
+		"watch":              watch,
+	}
+}
+
+// metaArgs reads an image and the arguments after it, which have names.
+func (c *call) metaArgs(names ...string) (spec, []string, error) {
+	s, rest, err := specArg{}.take(c.Invocation)
+	if err != nil {
+		return s, nil, err
+	}
+	for i, name := range names {
+		if i >= len(rest) || rest[i] == "" {
+			return s, nil, invalidf("rbd: %s was not specified", name)
+		}
+	}
+	if len(rest) > len(names) {
+		return s, nil, &cli.UsageError{Code: exitGeneral, Msg: "rbd: too many arguments"}
+	}
+	return s, rest, nil
+}
+
+func metaGet(ctx context.Context, c *call) error {
+	s, args, err := c.metaArgs("metadata key")
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+		value, err := img.MetadataGet(ctx, args[0])
+		if err != nil {
+			return failed(err, "failed to get metadata %s of image %s", args[0], s.Image)
+		}
+		c.printf("%s\n", value)
+		return nil
+	})
+}
+
+func metaSet(ctx context.Context, c *call) error {
+	s, args, err := c.metaArgs("metadata key", "metadata value")
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		if err := img.MetadataSet(ctx, args[0], []byte(args[1])); err != nil {
+			return failed(err, "rbd: setting metadata failed")
+		}
+		return nil
+	})
+}
+
+func metaRemove(ctx context.Context, c *call) error {
+	s, args, err := c.metaArgs("metadata key")
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		if err := img.MetadataRemove(ctx, args[0]); err != nil {
+			return failed(err, "rbd: removing metadata failed")
+		}
+		return nil
+	})
+}
+
+func metaList(ctx context.Context, c *call) error {
+	s, err := specArg{}.read(c.Invocation)
+	if err != nil {
+		return err
+	}
+	f, err := c.formatter()
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+		pairs, err := img.Metadata(ctx)
+		if err != nil {
+			return failed(err, "failed to list metadata of image %s", s.Image)
+		}
+		keys := slices.Sorted(maps.Keys(pairs))
+		if f != nil {
+			if len(keys) == 0 {
+				return nil
+			}
+			f.OpenObject("metadatas")
+			for _, k := range keys {
+				f.String(k, string(pairs[k]))
+			}
+			return f.Flush(c.std.Out)
+		}
+		if len(keys) == 0 {
+			return nil
+		}
+		are := "is 1 metadatum"
+		c.printMeta(are, keys, pairs)
+		return nil
+	})
+}
+
+func (c *call) printMeta(are string, keys []string, pairs map[string][]byte) {
+	if len(keys) == 1 {
+		c.printf("There %s on this image:\n\n", are)
+	} else {
+		c.printf("There are %d metadata on this image:\n\n", len(keys))
+	}
+	var t cli.TextTable
+	t.Column("Key", cli.Left, cli.Left)
+	t.Column("Value", cli.Left, cli.Left)
+	for _, k := range keys {
+		t.Row(k, string(pairs[k]))
+	}
+	t.Write(c.std.Out)
+}
+
+func feature(ctx context.Context, c *call, change func(*rbd.Image, context.Context, uint64) error) error {
+	s, rest, err := specArg{}.take(c.Invocation)
+	if err != nil {
+		return err
+	}
+	var mask uint64
+	for _, text := range rest {
+		m, err := rbd.ParseFeatures(text)
+		if err != nil {
+			return &cli.UsageError{Code: exitGeneral, Msg: "rbd: the argument for option is invalid"}
+		}
+		mask |= m
+	}
+	if mask == 0 {
+		return invalidf("rbd: at least one feature name must be specified")
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		if err := change(img, ctx, mask); err != nil {
+			return failed(err, "rbd: failed to update image features")
+		}
+		return nil
+	})
+}
+
+func objectMapCheck(ctx context.Context, c *call) error {
+	s, err := specArg{snap: snapOptional}.read(c.Invocation)
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		p, done := c.progress("Object Map Check")
+		_, err := img.CheckObjectMap(ctx, p)
+		done(err)
+		if err != nil {
+			return failed(err, "rbd: checking object map failed")
+		}
+		return nil
+	})
+}
+
+func objectMapRebuild(ctx context.Context, c *call) error {
+	s, err := specArg{snap: snapOptional}.read(c.Invocation)
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		p, done := c.progress("Object Map Rebuild")
+		err := img.RebuildObjectMap(ctx, p)
+		done(err)
+		if err != nil {
+			return failed(err, "rbd: rebuilding object map failed")
+		}
+		return nil
+	})
+}
+
+// watch is `rbd watch`: it prints a line for every notification until it is
+// interrupted.
+func watch(ctx context.Context, c *call) error {
+	s, err := specArg{}.read(c.Invocation)
+	if err != nil {
+		return err
+	}
+	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+		return c.watchHeader(ctx, img)
+	})
+}
