@@ -244,7 +244,11 @@ func (hw *headerWatch) handleOperation(n *rados.Notification, m wire.NotifyMessa
 		n.Ack(nil)
 		return
 	}
-	if img.opts.LockRequest != nil {
+	// A forced promotion announces itself to the replayer by a mirror snapshot.
+	promotes := m.Op == wire.NotifySnapCreate && m.Namespace.Type == wire.SnapMirror
+	// The last clone of a snapshot in the trash takes it along.
+	tidies := m.Op == wire.NotifySnapRemove && m.Namespace.Type == wire.SnapTrash
+	if img.opts.LockRequest != nil && !promotes && !tidies {
 		// Who keeps the lock from others also keeps them from changing the image.
 		if err := img.opts.LockRequest(false); err != nil {
 			n.Ack(responseMessage(err))
