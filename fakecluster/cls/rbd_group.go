@@ -144,7 +144,7 @@ func readGroupSnaps(o Object) (found []wire.GroupSnapshot, err error) {
 func groupSnapSet(ordered bool) handler {
 	return func(o Object, in *denc.Reader) ([]byte, error) {
 		g := one[wire.GroupSnapshot](in)
-		if in.Err() != nil || ordered && (g.Name == "" || g.ID == "") {
+		if in.Err() != nil || g.Name == "" || g.ID == "" {
 			return nil, errno.ErrInvalid
 		}
 		snaps, err := readGroupSnaps(o)
