@@ -24,4 +24,5 @@
 //	mon*.go     the monitors           mgr*.go    the manager
 //	osd.go      the OSDs               caps.go    capabilities
 //	faults.go   faults and the log     net.go     sockets and pipes
+//	*_commands.go, status.go, osd_dump.go      what commands answer
 package fakecluster

@@ -1,0 +1,170 @@
+package fakecluster
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+)
+
+func configCommands() []command {
+	return []command{
+		{sig: "config set who:CephString name:CephString value:CephString force:CephBool,?", module: "config", perm: "rw", run: (*call).configSet},
+		{sig: "config rm who:CephString name:CephString", module: "config", perm: "rw", run: func(k *call) errno.Errno {
+			k.c.config.remove(k.args.str("who"), normalOption(k.args.str("name")))
+			k.c.pushAll("config")
+			return 0
+		}},
+		{sig: "config get who:CephString key:CephString,?", module: "config", perm: "r", run: (*call).configGet},
+		{sig: "config dump", module: "mon", perm: "r", run: (*call).configDump},
+		{sig: "config ls", module: "config", perm: "r", run: func(k *call) errno.Errno { return k.json([]string{}) }},
+		{sig: "config generate-minimal-conf", module: "config", perm: "r", run: func(k *call) errno.Errno {
+			return k.print("# minimal ceph.conf for %s\n[global]\n\tfsid = %s\n\tmon_host = %s\n", k.c.fsid, k.c.fsid, k.c.MonHost())
+		}},
+		{sig: "config-key get key:CephString", module: "config-key", perm: "r", run: func(k *call) errno.Errno {
+			v, ok := k.c.configKeys.keys[k.args.str("key")]
+			if !ok {
+				return errno.ErrNotFound
+			}
+			k.out = []byte(v)
+			return 0
+		}},
+		{sig: "config-key set key:CephString val:CephString,?", module: "config-key", perm: "rw", run: (*call).configKeySet},
+		{sig: "config-key put key:CephString val:CephString,?", module: "config-key", perm: "rw", run: (*call).configKeySet},
+		{sig: "config-key rm key:CephString", module: "config-key", perm: "rw", run: (*call).configKeyRemove},
+		{sig: "config-key del key:CephString", module: "config-key", perm: "rw", run: (*call).configKeyRemove},
+		{sig: "config-key exists key:CephString", module: "config-key", perm: "r", run: func(k *call) errno.Errno {
+			key := k.args.str("key")
+			if _, ok := k.c.configKeys.keys[key]; !ok {
+				return k.say(errno.ErrNotFound, "key '%s' doesn't exist", key)
+			}
+			return k.say(0, "key '%s' exists", key)
+		}},
+		{sig: "config-key ls", module: "config-key", perm: "r", run: (*call).configKeyList},
+		{sig: "config-key list", module: "config-key", perm: "r", run: (*call).configKeyList},
+		{sig: "config-key dump key:CephString,?", module: "config-key", perm: "r", run: func(k *call) errno.Errno {
+			o := object{}
+			for _, n := range k.c.configKeys.sorted() {
+				if strings.HasPrefix(n, k.args.str("key")) {
+					o = append(o, field{n, k.c.configKeys.keys[n]})
+				}
+			}
+			return k.json(o)
+		}},
+	}
+}
+
+func (k *call) configSet() errno.Errno {
+	who := k.args.str("who")
+	if who == "" {
+		return k.say(errno.ErrInvalid, "unrecognized entity '%s'", who)
+	}
+	k.c.config.set(who, normalOption(k.args.str("name")), k.args.str("value"))
+	k.c.pushAll("config")
+	return 0
+}
+
+func (k *call) configGet() errno.Errno {
+	n, err := entity.ParseAuthName(k.args.str("who"))
+	if err != nil {
+		t, ok := entity.ParseType(k.args.str("who"))
+		if !ok && k.args.str("who") != "global" {
+			return k.say(errno.ErrInvalid, "unrecognized entity '%s'", k.args.str("who"))
+		}
+		n = entity.AuthName{Type: t}
+	}
+	opts := k.c.config.effective(n)
+	if !k.args.has("key") {
+		if k.plain() {
+			k.print("WHO  MASK  LEVEL  OPTION  VALUE  RO\n")
+			for _, name := range slices.Sorted(maps.Keys(opts)) {
+				k.print("%s    advanced  %s  %s\n", n, name, opts[name])
+			}
+			return 0
+		}
+		return k.json(stringObject(opts))
+	}
+	key := normalOption(k.args.str("key"))
+	v, ok := opts[key]
+	if !ok {
+		if v, ok = k.c.defaultOption(key); !ok {
+			return k.say(errno.ErrNotFound, "unrecognized key '%s'", key)
+		}
+	}
+	if !k.plain() {
+		return k.json(v)
+	}
+	return k.print("%s\n", v)
+}
+
+func (c *Cluster) defaultOption(key string) (string, bool) {
+	v, ok := map[string]string{
+		"fsid": c.fsid.String(), "mon_allow_pool_delete": "true", "mon_host": c.MonHost(),
+		"auth_client_required": "cephx, none", "auth_cluster_required": "cephx", "auth_service_required": "cephx",
+		"rbd_default_features": "layering,exclusive-lock,object-map,fast-diff,deep-flatten",
+	}[key]
+	return v, ok
+}
+
+func (k *call) configDump() errno.Errno {
+	list := []object{}
+	for _, who := range slices.Sorted(maps.Keys(k.c.config.options)) {
+		for _, name := range slices.Sorted(maps.Keys(k.c.config.options[who])) {
+			list = append(list, object{
+				{"section", who}, {"name", name}, {"value", k.c.config.options[who][name]}, {"level", "advanced"},
+				{"can_update_at_runtime", true}, {"mask", ""},
+			})
+		}
+	}
+	if !k.plain() {
+		return k.json(list)
+	}
+	t := table{head: []string{"WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"}}
+	for _, o := range list {
+		t.rows = append(t.rows, []string{o[0].Value.(string), "", "advanced", o[1].Value.(string), o[2].Value.(string), ""})
+	}
+	k.out = t.text(2)
+	return 0
+}
+
+func (k *call) configKeySet() errno.Errno {
+	key, v := k.args.str("key"), k.args.str("val")
+	if !k.args.has("val") {
+		v = string(k.in)
+	}
+	k.c.configKeys.keys[key] = v
+	k.c.configKeys.version++
+	k.c.pushKeys()
+	return k.say(0, "set %s", key)
+}
+
+func (k *call) configKeyRemove() errno.Errno {
+	key := k.args.str("key")
+	if _, ok := k.c.configKeys.keys[key]; !ok {
+		return k.say(0, "no such key '%s'", key)
+	}
+	delete(k.c.configKeys.keys, key)
+	k.c.configKeys.version++
+	k.c.pushKeys()
+	return k.say(0, "key deleted")
+}
+
+func (k *call) configKeyList() errno.Errno {
+	names := k.c.configKeys.sorted()
+	if names == nil {
+		names = []string{}
+	}
+	return k.json(names)
+}
+
+func (c *Cluster) pushKeys() {
+	for s := range c.sessions {
+		for _, name := range slices.Sorted(maps.Keys(s.subs)) {
+			if strings.HasPrefix(name, "kv:") {
+				s.push(name)
+			}
+		}
+	}
+}

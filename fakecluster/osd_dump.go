@@ -1,0 +1,254 @@
+package fakecluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
+)
+
+func (k *call) osdStat() errno.Errno {
+	n, up, in := k.c.osdCounts()
+	m := k.c.osdmap
+	if !k.plain() {
+		return k.json(object{
+			{"epoch", m.Epoch}, {"num_osds", n}, {"num_up_osds", up}, {"osd_up_since", m.LastUpChange.Sec},
+			{"num_in_osds", in}, {"osd_in_since", m.LastInChange.Sec}, {"num_remapped_pgs", 0},
+		})
+	}
+	return k.print("%d osds: %d up (since %s), %d in (since %s); epoch: e%d\n", n, up, k.c.age(m.LastUpChange.Std()), in, k.c.age(m.LastInChange.Std()), m.Epoch)
+}
+
+func (k *call) mapOf() *osdmap.Map {
+	if !k.args.has("epoch") {
+		return k.c.osdmap
+	}
+	return k.c.history.epoch(uint32(k.args.number("epoch", 0)))
+}
+
+func (k *call) osdDump() errno.Errno {
+	m := k.mapOf()
+	if m == nil {
+		return errno.ErrNotFound
+	}
+	if !k.plain() {
+		return k.json(k.c.osdDumpObject(m))
+	}
+	k.print("epoch %d\nfsid %s\ncreated %s\nmodified %s\nflags %s\ncrush_version %d\nfull_ratio %g\nbackfillfull_ratio %g\nnearfull_ratio %g\nrequire_min_compat_client luminous\nmin_compat_client jewel\nrequire_osd_release %s\nstretch_mode_enabled false\n",
+		m.Epoch, m.FSID, cephTime(m.Created.Std()), cephTime(m.Modified.Std()), strings.Join(flagNames(m.Flags), ","), m.CrushVersion,
+		m.OSDOnly.Full, m.OSDOnly.BackfillFull, m.OSDOnly.NearFull, k.c.release().name)
+	for _, id := range poolsByID(m) {
+		k.print("%s\n", poolLine(m, id))
+	}
+	k.print("max_osd %d\n", m.MaxOSD())
+	for i := range m.State {
+		k.print("%s\n", osdLine(m, int32(i)))
+	}
+	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
+		k.print("blocklist %s expires %s\n", a, cephTime(m.OSDOnly.Blocklist[a].Std()))
+	}
+	return 0
+}
+
+func osdLine(m *osdmap.Map, id int32) string {
+	up, in, states := "down", "out", "exists"
+	if m.IsUp(id) {
+		up, states = "up  ", "exists,up"
+	}
+	if m.Weight[id] > 0 {
+		in = "in "
+	}
+	d := m.OSDOnly.OSDs[id]
+	return fmt.Sprintf("osd.%d %s %s weight %g up_from %d up_thru %d down_at %d last_clean_interval [%d,%d) %s %s %s %s",
+		id, up, in, float64(m.Weight[id])/float64(osdmap.InWeight), d.Info.UpFrom, d.Info.UpThru, d.Info.DownAt,
+		d.Info.LastCleanBegin, d.Info.LastCleanEnd, m.Addrs[id], d.Cluster, states, d.UUID)
+}
+
+func sortedAddrs(m map[entity.Addr]denc.Time) []entity.Addr {
+	return slices.SortedFunc(maps.Keys(m), func(a, b entity.Addr) int { return strings.Compare(a.String(), b.String()) })
+}
+
+func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
+	pools, osds, xinfo := []object{}, []object{}, []object{}
+	for _, id := range poolsByID(m) {
+		pools = append(pools, poolObject(m, id, "pool"))
+	}
+	for i, s := range m.State {
+		if s&osdmap.StateExists == 0 {
+			continue
+		}
+		d := m.OSDOnly.OSDs[i]
+		affinity := 1.0
+		if i < len(m.Affinity) {
+			affinity = float64(m.Affinity[i]) / float64(osdmap.DefaultAffinity)
+		}
+		state := []string{"exists"}
+		if m.IsUp(int32(i)) {
+			state = append(state, "up")
+		}
+		plain := func(v entity.AddrVec) string {
+			if len(v) == 0 {
+				return ":/0"
+			}
+			return v[0].IP.String() + "/" + fmt.Sprint(v[0].Nonce)
+		}
+		osds = append(osds, object{
+			{"osd", i}, {"uuid", d.UUID.String()}, {"up", b2i(m.IsUp(int32(i)))}, {"in", b2i(m.Weight[i] > 0)},
+			{"weight", float64(m.Weight[i]) / float64(osdmap.InWeight)}, {"primary_affinity", affinity},
+			{"last_clean_begin", d.Info.LastCleanBegin}, {"last_clean_end", d.Info.LastCleanEnd}, {"up_from", d.Info.UpFrom},
+			{"up_thru", d.Info.UpThru}, {"down_at", d.Info.DownAt}, {"lost_at", d.Info.LostAt},
+			{"public_addrs", addrVecObject(m.Addrs[i])}, {"cluster_addrs", addrVecObject(d.Cluster)},
+			{"heartbeat_back_addrs", addrVecObject(d.HBBack)}, {"heartbeat_front_addrs", addrVecObject(d.HBFront)},
+			{"public_addr", plain(m.Addrs[i])}, {"cluster_addr", plain(d.Cluster)}, {"heartbeat_back_addr", plain(d.HBBack)},
+			{"heartbeat_front_addr", plain(d.HBFront)}, {"state", state},
+		})
+		xinfo = append(xinfo, object{
+			{"osd", i}, {"down_stamp", "0.000000"}, {"laggy_probability", 0}, {"laggy_interval", 0}, {"features", d.XInfo.Features},
+			{"old_weight", d.XInfo.OldWeight}, {"last_purged_snaps_scrub", "0.000000"}, {"dead_epoch", 0},
+		})
+	}
+	block := object{}
+	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
+		block = append(block, field{a.String(), cephTime(m.OSDOnly.Blocklist[a].Std())})
+	}
+	removed := []object{}
+	for _, id := range slices.Sorted(maps.Keys(m.OSDOnly.RemovedSnapsQueue)) {
+		list := []object{}
+		for _, v := range m.OSDOnly.RemovedSnapsQueue[id] {
+			list = append(list, object{{"begin", v.Start}, {"length", v.Len}})
+		}
+		removed = append(removed, object{{"pool", id}, {"snaps", list}})
+	}
+	profiles := object{}
+	for _, n := range slices.Sorted(maps.Keys(m.ErasureCodes)) {
+		profiles = append(profiles, field{n, stringObject(m.ErasureCodes[n])})
+	}
+	flags := flagNames(m.Flags)
+	set := slices.Sorted(slices.Values(flags))
+	return object{
+		{"epoch", m.Epoch}, {"fsid", m.FSID.String()}, {"created", cephTime(m.Created.Std())}, {"modified", cephTime(m.Modified.Std())},
+		{"last_up_change", cephTime(m.LastUpChange.Std())}, {"last_in_change", cephTime(m.LastInChange.Std())},
+		{"flags", strings.Join(flags, ",")}, {"flags_num", m.Flags}, {"flags_set", set}, {"crush_version", m.CrushVersion},
+		{"full_ratio", m.OSDOnly.Full}, {"backfillfull_ratio", m.OSDOnly.BackfillFull}, {"nearfull_ratio", m.OSDOnly.NearFull},
+		{"cluster_snapshot", ""}, {"pool_max", m.PoolMax}, {"max_osd", m.MaxOSD()}, {"require_min_compat_client", "luminous"},
+		{"min_compat_client", "jewel"}, {"require_osd_release", c.release().name}, {"allow_crimson", false},
+		{"pools", pools}, {"osds", osds}, {"osd_xinfo", xinfo}, {"pg_upmap", []string{}}, {"pg_upmap_items", []string{}},
+		{"pg_upmap_primaries", []string{}}, {"pg_temp", []string{}}, {"primary_temp", []string{}}, {"blocklist", block},
+		{"range_blocklist", object{}}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
+		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", object{}}, {"device_class_flags", object{}},
+		{"stretch_mode", object{
+			{"stretch_mode_enabled", false}, {"stretch_bucket_count", 0}, {"degraded_stretch_mode", 0}, {"recovering_stretch_mode", 0}, {"stretch_mode_bucket", 0},
+		}},
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (k *call) osdTree() errno.Errno {
+	m := k.c.osdmap
+	nodes := []object{}
+	t := table{head: []string{"ID", "CLASS", "WEIGHT", "TYPE NAME", "STATUS", "REWEIGHT", "PRI-AFF"}, right: []bool{true, true, true, false, true, true, true}}
+	total := 0.0
+	hosts := []int32{}
+	for _, b := range m.Crush.Buckets {
+		if b != nil && b.ID != -1 {
+			hosts = append(hosts, b.ID)
+		}
+		if b != nil && b.ID == -1 {
+			total = float64(b.Weight) / 65536
+		}
+	}
+	nodes = append(nodes, object{{"id", -1}, {"name", "default"}, {"type", "root"}, {"type_id", 11}, {"children", hosts}})
+	t.rows = append(t.rows, []string{"-1", "", fmt.Sprintf("%.5f", total), "root default", "", "", ""})
+	for _, h := range hosts {
+		b := m.Crush.Bucket(h)
+		nodes = append(nodes, object{{"id", h}, {"name", m.Crush.ItemNames[h]}, {"type", "host"}, {"type_id", 1}, {"pool_weights", object{}}, {"children", b.Items}})
+		t.rows = append(t.rows, []string{fmt.Sprint(h), "", fmt.Sprintf("%.5f", float64(b.Weight)/65536), "    host " + m.Crush.ItemNames[h], "", "", ""})
+		for _, id := range b.Items {
+			status := "down"
+			if m.IsUp(id) {
+				status = "up"
+			}
+			w := float64(m.Weight[id]) / float64(osdmap.InWeight)
+			nodes = append(nodes, object{
+				{"id", id}, {"device_class", ""}, {"name", fmt.Sprintf("osd.%d", id)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1.0},
+				{"depth", 2}, {"pool_weights", object{}}, {"exists", 1}, {"status", status}, {"reweight", w}, {"primary_affinity", 1},
+			})
+			t.rows = append(t.rows, []string{fmt.Sprint(id), "", "1.00000", fmt.Sprintf("        osd.%d", id), status, fmt.Sprintf("%.5f", w), "1.00000"})
+		}
+	}
+	if !k.plain() {
+		return k.json(object{{"nodes", nodes}, {"stray", []string{}}})
+	}
+	k.out = t.text(2)
+	return 0
+}
+
+func (k *call) osdList() errno.Errno {
+	ids := []int{}
+	for i, s := range k.c.osdmap.State {
+		if s&osdmap.StateExists != 0 {
+			ids = append(ids, i)
+		}
+	}
+	if !k.plain() {
+		return k.json(ids)
+	}
+	for _, id := range ids {
+		k.print("%d\n", id)
+	}
+	return 0
+}
+
+func (k *call) osdGetMap() errno.Errno {
+	m := k.mapOf()
+	if m == nil {
+		return k.say(errno.ErrNotFound, "there is no map for epoch %s", k.args.str("epoch"))
+	}
+	k.out = m.Append(nil, k.c.features())
+	return k.say(0, "got osdmap epoch %d", m.Epoch)
+}
+
+func (k *call) osdFind() errno.Errno {
+	id, ok := k.osdID(k.args.str("id"))
+	if !ok {
+		return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+	}
+	m := k.c.osdmap
+	return k.json(object{
+		{"osd", id}, {"addrs", addrVecObject(m.Addrs[id])}, {"osd_fsid", m.OSDOnly.OSDs[id].UUID.String()},
+		{"crush_location", object{{"host", fmt.Sprintf("host%d", id)}, {"root", "default"}}},
+	})
+}
+
+func (k *call) osdMetadata() errno.Errno {
+	one := func(id int32) object {
+		r := k.c.release()
+		return object{
+			{"id", id}, {"arch", "x86_64"}, {"ceph_release", r.name}, {"ceph_version", r.version}, {"ceph_version_short", r.short},
+			{"front_addr", k.c.osdmap.Addrs[id].String()}, {"hostname", fmt.Sprintf("host%d", id)}, {"osd_objectstore", "memstore"}, {"rotational", "0"},
+		}
+	}
+	if k.args.has("id") {
+		id, ok := k.osdID(k.args.str("id"))
+		if !ok {
+			return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+		}
+		return k.json(one(id))
+	}
+	all := []object{}
+	for i := range k.c.osdmap.State {
+		all = append(all, one(int32(i)))
+	}
+	return k.json(all)
+}
