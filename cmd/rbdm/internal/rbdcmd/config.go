@@ -106,7 +106,7 @@ func (c *call) configPool(ctx context.Context, verb string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.knownOption(ctx, io, key); err != nil {
+	if err := c.knownOption(key); err != nil {
 		return err
 	}
 	return configStore{
@@ -117,15 +117,9 @@ func (c *call) configPool(ctx context.Context, verb string) error {
 }
 
 // knownOption refuses an option that there is not.
-func (c *call) knownOption(ctx context.Context, io *rados.IoCtx, key string) error {
-	if _, _, ok := c.cfg.Lookup(key); ok {
-		return nil
-	}
-	values, err := rbd.PoolConfig(ctx, io)
-	if err != nil {
-		return failed(err, "rbd: failed to list config")
-	}
-	if slices.ContainsFunc(values, func(v rbd.ConfigValue) bool { return v.Name == key }) {
+func (c *call) knownOption(key string) error {
+	_, _, known := c.cfg.Lookup(key)
+	if known || slices.ContainsFunc(configOptions, func(o configOption) bool { return o.name == key }) {
 		return nil
 	}
 	return invalidf("rbd: invalid config key: %s", key)
@@ -141,7 +135,7 @@ func (c *call) configImage(ctx context.Context, verb string) error {
 		return err
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
-		if err := c.knownOption(ctx, img.IoCtx(), key); err != nil {
+		if err := c.knownOption(key); err != nil {
 			return err
 		}
 		return configStore{
@@ -172,7 +166,7 @@ func configPoolList(ctx context.Context, c *call) error {
 	if err != nil {
 		return failed(err, "rbd: failed to list config")
 	}
-	return c.printConfig(f, "source", values)
+	return c.printConfig(f, "source", c.listConfig(values, true))
 }
 
 func configImageList(ctx context.Context, c *call) error {
@@ -189,6 +183,7 @@ func configImageList(ctx context.Context, c *call) error {
 		if err != nil {
 			return failed(err, "rbd: failed to list config")
 		}
+		values = c.listConfig(values, false)
 		if f == nil {
 			c.printf("There are %d values:\n", len(values))
 		}

@@ -139,7 +139,7 @@ func sparsify(ctx context.Context, c *call) error {
 	size := uint64(4096)
 	if c.Has("sparse-size") {
 		n, err := cli.ParseSize(c.String("sparse-size"), 1)
-		if err != nil || n < 4096 || bits.OnesCount64(n) != 1 {
+		if err != nil {
 			return badOption("sparse-size")
 		}
 		size = n
@@ -150,7 +150,10 @@ func sparsify(ctx context.Context, c *call) error {
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
 		p, done := c.progress("Image sparsify")
-		err := img.Sparsify(ctx, size, p)
+		err := error(rados.ErrInvalid)
+		if size >= 4096 && bits.OnesCount64(size) == 1 {
+			err = img.Sparsify(ctx, size, p)
+		}
 		done(err)
 		if err != nil {
 			return failed(err, "rbd: sparsify error")

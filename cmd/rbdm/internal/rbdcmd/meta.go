@@ -2,10 +2,13 @@ package rbdcmd
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
 )
 
@@ -13,8 +16,8 @@ import (
 // metadata, features and object map.
 func metaHandlers() map[string]handler {
 	return map[string]handler{
-		"feature disable":    func(ctx context.Context, c *call) error { return feature(ctx, c, (*rbd.Image).DisableFeatures) },
-		"feature enable":     func(ctx context.Context, c *call) error { return feature(ctx, c, (*rbd.Image).EnableFeatures) },
+		"feature disable":    func(ctx context.Context, c *call) error { return feature(ctx, c, false) },
+		"feature enable":     func(ctx context.Context, c *call) error { return feature(ctx, c, true) },
 		"image-meta get":     metaGet,
 		"image-meta list":    metaList,
 		"image-meta remove":  metaRemove,
@@ -50,7 +53,8 @@ func metaGet(ctx context.Context, c *call) error {
 	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
 		value, err := img.MetadataGet(ctx, args[0])
 		if err != nil {
-			return failed(err, "failed to get metadata %s of image %s", args[0], s.Image)
+			c.warnf("failed to get metadata %s of image : %s", args[0], errnoText(err))
+			return failed(err, "rbd: getting metadata failed")
 		}
 		c.printf("%s\n", value)
 		return nil
@@ -63,6 +67,10 @@ func metaSet(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		if key, ok := strings.CutPrefix(args[0], configPrefix); ok && c.knownOption(key) != nil {
+			c.warnf("failed to set metadata %s of image : %s", args[0], errnoText(rados.ErrInvalid))
+			return failed(rados.ErrInvalid, "rbd: setting metadata failed")
+		}
 		if err := img.MetadataSet(ctx, args[0], []byte(args[1])); err != nil {
 			return failed(err, "rbd: setting metadata failed")
 		}
@@ -77,6 +85,9 @@ func metaRemove(ctx context.Context, c *call) error {
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
 		if err := img.MetadataRemove(ctx, args[0]); err != nil {
+			if errors.Is(err, rados.ErrNotFound) {
+				c.warnf("rbd: no existing metadata key %s of image : %s", args[0], errnoText(err))
+			}
 			return failed(err, "rbd: removing metadata failed")
 		}
 		return nil
@@ -108,19 +119,19 @@ func metaList(ctx context.Context, c *call) error {
 			}
 			return f.Flush(c.std.Out)
 		}
-		if len(keys) == 0 {
-			return nil
-		}
-		are := "is 1 metadatum"
-		c.printMeta(are, keys, pairs)
+		c.printMeta(keys, pairs)
 		return nil
 	})
 }
 
-func (c *call) printMeta(are string, keys []string, pairs map[string][]byte) {
-	if len(keys) == 1 {
-		c.printf("There %s on this image:\n\n", are)
-	} else {
+func (c *call) printMeta(keys []string, pairs map[string][]byte) {
+	switch len(keys) {
+	case 0:
+		c.printf("There are 0 metadata on this image.\n")
+		return
+	case 1:
+		c.printf("There is 1 metadatum on this image:\n\n")
+	default:
 		c.printf("There are %d metadata on this image:\n\n", len(keys))
 	}
 	var t cli.TextTable
@@ -132,7 +143,11 @@ func (c *call) printMeta(are string, keys []string, pairs map[string][]byte) {
 	t.Write(c.std.Out)
 }
 
-func feature(ctx context.Context, c *call, change func(*rbd.Image, context.Context, uint64) error) error {
+func feature(ctx context.Context, c *call, enable bool) error {
+	change := (*rbd.Image).DisableFeatures
+	if enable {
+		change = (*rbd.Image).EnableFeatures
+	}
 	s, rest, err := specArg{}.take(c.Invocation)
 	if err != nil {
 		return err
@@ -149,11 +164,25 @@ func feature(ctx context.Context, c *call, change func(*rbd.Image, context.Conte
 		return invalidf("rbd: at least one feature name must be specified")
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
-		if err := change(img, ctx, mask); err != nil {
+		if err := change(img, ctx, withCompanion(mask, img.Features(), enable)); err != nil {
 			return failed(err, "rbd: failed to update image features")
 		}
 		return nil
 	})
+}
+
+// withCompanion adds the other of object-map and fast-diff, which come and go
+// together, to a change of one of them.
+func withCompanion(mask, have uint64, enable bool) uint64 {
+	const both = rbd.FeatureObjectMap | rbd.FeatureFastDiff
+	switch {
+	case mask&both == 0:
+	case enable:
+		mask |= both &^ have
+	default:
+		mask |= both & have
+	}
+	return mask
 }
 
 func objectMapCheck(ctx context.Context, c *call) error {

@@ -49,6 +49,7 @@ func trashMove(ctx context.Context, c *call) error {
 	now := time.Now()
 	until, err := parseDate(c.String("expires-at"), now)
 	if err != nil {
+		c.warnf("date: invalid date ‘%s’", c.String("expires-at"))
 		return failed(err, "rbd: error calling /bin/date")
 	}
 	delay := until.Sub(now)

@@ -1,0 +1,89 @@
+//go:build interop
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	volatileProgress = regexp.MustCompile(`(\r[A-Z][A-Za-z ]*: \d+% complete\.\.\.)+\r`)
+	volatileLog      = regexp.MustCompile(`\d{4}-\d\d-\d\dT\S+ [0-9a-f]+ +-1 .*\n?`)
+	volatileDate     = regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d \d{4}`)
+	volatileID       = regexp.MustCompile(`\b[0-9a-f]*[a-f][0-9a-f]{8,19}\b|\b[0-9a-f]{8,19}[a-f][0-9a-f]*\b|client\.\d+|127\.0\.0\.1:0/\d+|"17\d{8}"|\b17\d{8}\b`)
+	volatileBlanks   = regexp.MustCompile(` {2,}|\n+`)
+	trashName        = regexp.MustCompile(`TRASH:(\w+)`)
+)
+
+// steady replaces what differs from run to run: ids, times, addresses, the log
+// lines of librbd and how often progress was printed.
+func steady(text, pool string) string {
+	text = strings.ReplaceAll(text, pool, "POOL")
+	text = volatileProgress.ReplaceAllString(text, "\r")
+	text = volatileLog.ReplaceAllString(text, "\n")
+	text = volatileDate.ReplaceAllString(text, "DATE")
+	text = volatileID.ReplaceAllString(text, "ID")
+	return volatileBlanks.ReplaceAllStringFunc(text, func(s string) string { return s[:1] })
+}
+
+// TestRBDCommandsAsReal runs the command lines of testdata/rbd-image-commands.txt
+// with the release's own rbd in one pool and with ours in another.
+func TestRBDCommandsAsReal(t *testing.T) {
+	s := siteFromEnv(t, "RBDM_SITE_A")
+	list, err := os.ReadFile("testdata/rbd-image-commands.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools := map[string]string{"real": "rbdcmdsr", "ours": "rbdcmdso"}
+	for _, pool := range pools {
+		s.real(t, "ceph", "osd", "pool", "create", pool, "8")
+		s.real(t, "rbd", "pool", "init", pool)
+		t.Cleanup(func() {
+			s.command(context.Background(), "ceph", "osd", "pool", "delete", pool, pool, "--yes-i-really-really-mean-it").Run()
+		})
+	}
+	for line := range strings.Lines(string(list)) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		got := s.outcome(t, pools["ours"], line, s.ours)
+		want := s.outcome(t, pools["real"], line, s.command)
+		if got != want {
+			t.Errorf("rbd %s\nours:\n%s\nreal:\n%s", line, got, want)
+		}
+	}
+}
+
+// outcome runs one line in a pool and returns its steady output and exit code.
+func (s *site) outcome(t *testing.T, pool, line string, command func(context.Context, ...string) *exec.Cmd) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	line = trashName.ReplaceAllStringFunc(strings.ReplaceAll(line, "POOL", pool), func(m string) string {
+		for entry := range strings.Lines(s.real(t, "rbd", "trash", "ls", "--all", pool)) {
+			if id, name, _ := strings.Cut(strings.TrimSpace(entry), " "); name == m[len("TRASH:"):] {
+				return id
+			}
+		}
+		return "missing"
+	})
+	cmd := command(ctx, append([]string{"rbd"}, strings.Fields(line)...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return fmt.Sprintf("%s\nstderr: %s\nexit %d", steady(out.String(), pool), steady(errs.String(), pool), cmd.ProcessState.ExitCode())
+}
