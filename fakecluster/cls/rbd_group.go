@@ -148,7 +148,7 @@ func groupSnapSet(ordered bool) handler {
 			return nil, errno.ErrInvalid
 		}
 		snaps, err := readGroupSnaps(o)
-		if err != nil {
+		if notFoundIsNone(err) != nil {
 			return nil, err
 		}
 		for _, s := range snaps {

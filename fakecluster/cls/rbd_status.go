@@ -243,7 +243,7 @@ func statusRemoveDown(o Object, _ *denc.Reader) ([]byte, error) {
 			}
 			return true, nil
 		})
-		if err != nil {
+		if notFoundIsNone(err) != nil {
 			return nil, err
 		}
 	}
