@@ -1,0 +1,142 @@
+package rbdcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/mirror/ops"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd"
+)
+
+// mirrorTarget is the image that a command is about.
+type mirrorTarget struct {
+	spec spec
+	io   *rados.IoCtx
+	id   string
+}
+
+// mirrorImageArg reads the image specification and finds the image.
+func mirrorImageArg(ctx context.Context, c *call) (t mirrorTarget, err error) {
+	if t.spec, err = (specArg{}).read(c.Invocation); err != nil {
+		return t, err
+	}
+	if t.io, err = c.pool(ctx, t.spec); err != nil {
+		return t, err
+	}
+	if t.id, err = rbd.LookupID(ctx, t.io, t.spec.Image); err != nil {
+		return t, failed(err, "rbd: error opening image %s", t.spec.Image)
+	}
+	return t, nil
+}
+
+// quiet ends a command with a message that names no errno, below a line that says
+// why.
+func quiet(err error, format string, args ...any) error {
+	return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: %v\n", err) + fmt.Sprintf(format, args...), Err: err}
+}
+
+func mirrorImageEnable(ctx context.Context, c *call) error {
+	t, err := mirrorImageArg(ctx, c)
+	if err != nil {
+		return err
+	}
+	switch mode := c.Arg(1); mode {
+	case "snapshot":
+	case "", "journal":
+		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: mirroring by the journal is not part of rbdm yet: say 'snapshot'"}
+	default:
+		return invalidf("rbd: mode must be 'journal' or 'snapshot'")
+	}
+	if err := ops.EnableImage(ctx, t.io, t.id); err != nil {
+		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: enable mirroring of image %s: %v", t.spec.Image, err), Err: err}
+	}
+	c.printf("Mirroring enabled\n")
+	return nil
+}
+
+func mirrorImageDisable(ctx context.Context, c *call) error {
+	t, err := mirrorImageArg(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := ops.DisableImage(ctx, t.io, t.id, c.Has("force")); err != nil {
+		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: disable mirroring of image %s: %v", t.spec.Image, err), Err: err}
+	}
+	c.printf("Mirroring disabled\n")
+	return nil
+}
+
+func mirrorImagePromote(ctx context.Context, c *call) error {
+	t, err := mirrorImageArg(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := ops.Promote(ctx, t.io, t.id, c.Has("force")); err != nil {
+		return quiet(err, "rbd: error promoting image to primary")
+	}
+	c.printf("Image promoted to primary\n")
+	return nil
+}
+
+func mirrorImageDemote(ctx context.Context, c *call) error {
+	t, err := mirrorImageArg(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := ops.Demote(ctx, t.io, t.id); err != nil {
+		return quiet(err, "rbd: error demoting image to non-primary")
+	}
+	c.printf("Image demoted to non-primary\n")
+	return nil
+}
+
+func mirrorImageResync(ctx context.Context, c *call) error {
+	t, err := mirrorImageArg(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := ops.Resync(ctx, t.io, t.id); err != nil {
+		return quiet(err, "rbd: error flagging image resync")
+	}
+	c.printf("Flagged image for resync from primary\n")
+	return nil
+}
+
+func mirrorImageSnapshot(ctx context.Context, c *call) error {
+	t, err := mirrorImageArg(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := requireMirrored(ctx, c, t); err != nil {
+		return err
+	}
+	o := rbd.SnapshotOptions{SkipQuiesce: c.Has("skip-quiesce"), IgnoreQuiesceError: c.Has("ignore-quiesce-error")}
+	id, err := ops.Snapshot(ctx, t.io, t.id, o)
+	if err != nil {
+		return failedBecause(err, "rbd: error creating snapshot")
+	}
+	c.printf("Snapshot ID: %d\n", id)
+	return nil
+}
+
+// failedBecause is failed with a first line that says why.
+func failedBecause(err error, format string, args ...any) error {
+	return quiet(err, "%s: %s", fmt.Sprintf(format, args...), errnoText(err))
+}
+
+// requireMirrored ends a command about an image that is not mirrored as rbd does.
+func requireMirrored(ctx context.Context, c *call, t mirrorTarget) error {
+	img, err := rbd.OpenByID(ctx, t.io, t.id, rbd.OpenOptions{ReadOnly: true, SkipParent: true})
+	if err != nil {
+		return failed(err, "rbd: error opening image %s", t.spec.Image)
+	}
+	defer img.Close(ctx)
+	_, err = ops.Info(ctx, img)
+	if errors.Is(err, rados.ErrNotFound) {
+		return invalidf("rbd: mirroring not enabled on the image")
+	}
+	return err
+}

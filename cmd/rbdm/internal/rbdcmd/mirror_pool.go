@@ -1,0 +1,430 @@
+package rbdcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/mirror/ops"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+)
+
+// because ends a command with its reason and the errno as the exit code.
+func because(err error, what string) error {
+	return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: %s: %v", what, err), Err: err}
+}
+
+// mirrorModes are the words for wire.MirrorMode….
+var mirrorModes = [...]string{"disabled", "image", "pool", "init-only"}
+
+// setSiteName applies --site-name.
+func setSiteName(ctx context.Context, c *call) error {
+	if !c.Has("site-name") {
+		return nil
+	}
+	client, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ops.SetSiteName(ctx, client, c.String("site-name")); err != nil {
+		return because(err, "failed to set the site name")
+	}
+	return nil
+}
+
+func mirrorPoolEnable(ctx context.Context, c *call) error {
+	s, err := poolSpec(c.Invocation, 0)
+	if err != nil {
+		return err
+	}
+	mode := slices.Index(mirrorModes[:], c.Arg(1))
+	if mode < 1 {
+		return invalidf("rbd: mirror mode was not specified")
+	}
+	if mode == int(wire.MirrorModePool) {
+		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: mode 'pool' mirrors by the journal, which is not part of rbdm yet: say 'image'"}
+	}
+	io, err := c.pool(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := setSiteName(ctx, c); err != nil {
+		return err
+	}
+	if c.Has("remote-namespace") {
+		if err := meta.SetRemoteNamespace(ctx, io, c.String("remote-namespace")); err != nil {
+			return because(err, "failed to set the remote namespace")
+		}
+	}
+	have, err := meta.Mode(ctx, io)
+	if err != nil {
+		return failed(err, "rbd: failed to retrieve mirror mode")
+	}
+	err = ops.EnablePool(ctx, io, uint32(mode))
+	switch {
+	case errors.Is(err, ops.ErrModeSame):
+		c.warnf("rbd: mirroring is already configured for %s mode", mirrorModes[mode])
+	case err != nil:
+		return because(err, "failed to enable mirroring")
+	case have != wire.MirrorModeDisabled:
+		c.warnf("note: changing mirroring mode from %s to %s", mirrorModes[have], mirrorModes[mode])
+	}
+	return nil
+}
+
+func mirrorPoolDisable(ctx context.Context, c *call) error {
+	s, err := poolSpec(c.Invocation, 0)
+	if err != nil {
+		return err
+	}
+	io, err := c.pool(ctx, s)
+	if err != nil {
+		return err
+	}
+	err = ops.DisablePool(ctx, io)
+	if errors.Is(err, ops.ErrModeSame) {
+		c.printf("rbd: mirroring is already disabled\n")
+		return nil
+	}
+	if err != nil {
+		return because(err, "failed to disable mirroring")
+	}
+	return nil
+}
+
+var directions = [...]string{wire.MirrorPeerRX: "rx-only", wire.MirrorPeerTX: "tx-only", wire.MirrorPeerRXTX: "rx-tx"}
+
+func mirrorPoolInfo(ctx context.Context, c *call) error {
+	s, err := poolSpec(c.Invocation, 0)
+	if err != nil {
+		return err
+	}
+	f, err := c.formatter()
+	if err != nil {
+		return err
+	}
+	io, err := c.pool(ctx, s)
+	if err != nil {
+		return err
+	}
+	mode, err := meta.Mode(ctx, io)
+	if err != nil {
+		return failed(err, "rbd: failed to retrieve mirror mode")
+	}
+	word := fmt.Sprintf("unknown (%d)", mode)
+	if int(mode) < len(mirrorModes) {
+		word = mirrorModes[mode]
+	}
+	if mode == wire.MirrorModeDisabled {
+		if f == nil {
+			c.printf("Mode: %s\n", word)
+			return nil
+		}
+		f.OpenObject("mirror")
+		f.String("mode", word)
+		return f.Flush(c.std.Out)
+	}
+	site, err := ops.SiteName(ctx, io.Client())
+	if err != nil {
+		return failed(err, "rbd: failed to retrieve site name")
+	}
+	uuid, err := meta.UUID(ctx, io)
+	if err != nil {
+		return failed(err, "rbd: failed to retrieve mirror uuid")
+	}
+	remote, err := meta.RemoteNamespace(ctx, io)
+	if err != nil {
+		return failed(err, "rbd: failed to retrieve remote namespace")
+	}
+	var peers []wire.MirrorPeer
+	if io.Namespace() == "" {
+		if peers, err = meta.Peers(ctx, io); err != nil {
+			return failed(err, "rbd: failed to list mirroring peers")
+		}
+	}
+	if f == nil {
+		c.printf("Mode: %s\nSite Name: %s\nMirror UUID: %s\nRemote Namespace: %s\n", word, site, uuid, remote)
+		if io.Namespace() != "" {
+			return nil
+		}
+		return printPeers(ctx, c, io, peers)
+	}
+	f.OpenObject("mirror")
+	f.String("mode", word)
+	f.String("site_name", site)
+	f.String("mirror_uuid", uuid)
+	f.String("remote_namespace", remote)
+	if io.Namespace() == "" {
+		if err := formatPeers(ctx, c, f, io, peers); err != nil {
+			return err
+		}
+	}
+	return f.Flush(c.std.Out)
+}
+
+func printPeers(ctx context.Context, c *call, io *rados.IoCtx, peers []wire.MirrorPeer) error {
+	if len(peers) == 0 {
+		c.printf("\nPeer Sites: none\n")
+		return nil
+	}
+	c.printf("\nPeer Sites: \n")
+	for _, p := range peers {
+		c.printf("\nUUID: %s\nName: %s\nMirror UUID: %s\nDirection: %s\nClient: %s\n",
+			p.UUID, p.SiteName, p.MirrorUUID, directions[min(p.Direction, 2)], p.ClientName)
+		if c.Has("all") {
+			s, err := ops.PeerSecret(ctx, io, p.UUID)
+			if err != nil {
+				return failed(err, "rbd: failed to query remote peer attributes")
+			}
+			c.printf("Mon Host: %s\nKey: %s\n", s.MonHost, s.Key)
+		}
+	}
+	return nil
+}
+
+func formatPeers(ctx context.Context, c *call, f *cli.Formatter, io *rados.IoCtx, peers []wire.MirrorPeer) error {
+	f.OpenArray("peers")
+	for _, p := range peers {
+		f.OpenObject("peer")
+		f.String("uuid", p.UUID)
+		f.String("direction", directions[min(p.Direction, 2)])
+		f.String("site_name", p.SiteName)
+		f.String("mirror_uuid", p.MirrorUUID)
+		f.String("client_name", p.ClientName)
+		if c.Has("all") {
+			s, err := ops.PeerSecret(ctx, io, p.UUID)
+			if err != nil {
+				return failed(err, "rbd: failed to query remote peer attributes")
+			}
+			f.String("key", s.Key)
+			f.String("mon_host", s.MonHost)
+		}
+		f.Close()
+	}
+	f.Close()
+	return nil
+}
+
+// eachImage runs fn on every mirrored image of a pool or namespace, and returns
+// how many it changed and the first failure.
+func eachImage(ctx context.Context, c *call, verb string, fn func(io *rados.IoCtx, id string) (bool, error)) (int, error) {
+	s, err := poolSpec(c.Invocation, 0)
+	if err != nil {
+		return 0, err
+	}
+	io, err := c.pool(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	images, err := meta.Images(ctx, io)
+	if err != nil {
+		return 0, failed(err, "rbd: failed to list mirrored images")
+	}
+	changed := 0
+	var first error
+	for id := range images {
+		did, err := fn(io, id)
+		if did {
+			changed++
+		}
+		if err != nil {
+			name, nameErr := rbd.LookupName(ctx, io, id)
+			if nameErr != nil {
+				name = id
+			}
+			c.warnf("rbd: failed to %s image %s: %s", verb, name, errnoText(err))
+			if first == nil {
+				first = &cli.UsageError{Code: exitCode(err), Err: err}
+			}
+		}
+	}
+	return changed, first
+}
+
+func mirrorPoolPromote(ctx context.Context, c *call) error {
+	n, err := eachImage(ctx, c, "promote", func(io *rados.IoCtx, id string) (bool, error) {
+		err := ops.Promote(ctx, io, id, c.Has("force"))
+		if errors.Is(err, ops.ErrPrimary) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err == nil || n > 0 || !isUsage(err) {
+		c.printf("Promoted %d mirrored images\n", n)
+	}
+	return err
+}
+
+func mirrorPoolDemote(ctx context.Context, c *call) error {
+	n, err := eachImage(ctx, c, "demote", func(io *rados.IoCtx, id string) (bool, error) {
+		err := ops.Demote(ctx, io, id)
+		if errors.Is(err, ops.ErrNotPrimary) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err == nil || n > 0 || !isUsage(err) {
+		c.printf("Demoted %d mirrored images\n", n)
+	}
+	return err
+}
+
+// isUsage reports whether err ended the command before it looked at an image.
+func isUsage(err error) bool {
+	var usage *cli.UsageError
+	return errors.As(err, &usage) && usage.Msg != ""
+}
+
+func direction(c *call) (uint8, error) {
+	switch c.String("direction") {
+	case "", "rx-tx":
+		return wire.MirrorPeerRXTX, nil
+	case "rx-only":
+		return wire.MirrorPeerRX, nil
+	}
+	return 0, badOption("direction")
+}
+
+// peerPool opens the pool of a peer command, which must be mirrored.
+func peerPool(ctx context.Context, c *call) (*rados.IoCtx, string, error) {
+	s, err := poolSpec(c.Invocation, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	io, err := c.pool(ctx, spec{Pool: s.Pool})
+	if err != nil {
+		return nil, "", err
+	}
+	if s.Pool == "" {
+		s.Pool = c.cfg.Get("rbd_default_pool")
+	}
+	return io, s.Pool, requireMirroredPool(ctx, io)
+}
+
+func mirrorPeerAdd(ctx context.Context, c *call) error {
+	name := c.Arg(1)
+	client := c.String("remote-client-name")
+	if user, site, ok := strings.Cut(name, "@"); ok {
+		client, name = user, site
+	}
+	if c.Has("remote-cluster") {
+		name = c.String("remote-cluster")
+	}
+	if name == "" {
+		return invalidf("rbd: remote cluster was not specified")
+	}
+	if client == "" {
+		client = "client.admin"
+	}
+	dir, err := direction(c)
+	if err != nil {
+		return err
+	}
+	io, _, err := peerPool(ctx, c)
+	if err != nil {
+		return err
+	}
+	s := ops.Secret{MonHost: c.String("remote-mon-host")}
+	if path := c.String("remote-key-file"); path != "" {
+		if s.Key, err = readKeyFile(path); err != nil {
+			return err
+		}
+	}
+	uuid, err := ops.AddPeer(ctx, io, wire.MirrorPeer{SiteName: name, ClientName: client, Direction: dir}, s)
+	if errors.Is(err, rados.ErrExists) {
+		return &cli.UsageError{Code: exitCode(err), Msg: "rbd: mirror peer already exists", Err: err}
+	}
+	if err != nil {
+		return because(err, "error adding mirror peer")
+	}
+	c.printf("%s\n", uuid)
+	return nil
+}
+
+// validUUID reports whether text is a uuid in its usual form.
+func validUUID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i, ch := range text {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (ch == '-') || !dash && !strings.ContainsRune("0123456789abcdefABCDEF", ch) {
+			return false
+		}
+	}
+	return true
+}
+
+func mirrorPeerRemove(ctx context.Context, c *call) error {
+	uuid := c.Arg(1)
+	if uuid == "" {
+		return invalidf("rbd: must specify peer uuid")
+	}
+	if !validUUID(uuid) {
+		return invalidf("rbd: invalid uuid '%s'", uuid)
+	}
+	io, _, err := peerPool(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := ops.RemovePeer(ctx, io, uuid); err != nil {
+		return because(err, "error removing mirror peer")
+	}
+	return nil
+}
+
+func mirrorPeerSet(ctx context.Context, c *call) error {
+	uuid, key, value := c.Arg(1), c.Arg(2), c.Arg(3)
+	if uuid == "" {
+		return invalidf("rbd: must specify peer uuid")
+	}
+	if !validUUID(uuid) {
+		return invalidf("rbd: invalid uuid '%s'", uuid)
+	}
+	if key == "" {
+		return invalidf("rbd: must specify <key>")
+	}
+	io, _, err := peerPool(ctx, c)
+	if err != nil {
+		return err
+	}
+	switch key {
+	case "client":
+		err = meta.SetPeerClient(ctx, io, uuid, value)
+	case "site-name":
+		err = meta.SetPeerSite(ctx, io, uuid, value)
+	case "direction":
+		dir := slices.Index(directions[:], value)
+		if dir < 0 {
+			return invalidf("rbd: invalid direction '%s'", value)
+		}
+		err = meta.SetPeerDirection(ctx, io, uuid, uint8(dir))
+	case "mon-host", "key-file":
+		err = setPeerSecret(ctx, io, uuid, key, value)
+	default:
+		return invalidf("rbd: must specify direction, site-name, client, mon-host, or key-file")
+	}
+	if err != nil {
+		return because(err, "error updating mirror peer")
+	}
+	return nil
+}
+
+func setPeerSecret(ctx context.Context, io *rados.IoCtx, uuid, key, value string) error {
+	s, err := ops.PeerSecret(ctx, io, uuid)
+	if err != nil {
+		return err
+	}
+	if key == "mon-host" {
+		s.MonHost = value
+	} else if s.Key, err = readKeyFile(value); err != nil {
+		return err
+	}
+	return ops.SetPeerSecret(ctx, io, uuid, s)
+}
