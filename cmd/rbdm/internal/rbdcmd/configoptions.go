@@ -1,6 +1,11 @@
 package rbdcmd
 
-import "github.com/rbdm/rbdm/rbd"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/rbdm/rbdm/rbd"
+)
 
 // configOption is an option that `rbd config` lists for pools and images.
 type configOption struct {
@@ -141,6 +146,11 @@ func (c *call) listConfig(known []rbd.ConfigValue, pool bool) []rbd.ConfigValue 
 			v = rbd.ConfigValue{Name: o.name, Value: o.value, Source: "config"}
 			if text, _, set := c.cfg.Lookup(o.name); set {
 				v.Value = text
+			}
+		}
+		if v.Source == "config" && strings.Contains(o.value, ".") {
+			if x, err := strconv.ParseFloat(v.Value, 64); err == nil {
+				v.Value = strconv.FormatFloat(x, 'f', 6, 64)
 			}
 		}
 		out = append(out, v)
