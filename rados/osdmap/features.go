@@ -4,7 +4,7 @@ package osdmap
 // bits of releases up to Nautilus are taken for granted: no older peer is
 // spoken to.
 const (
-	// FeatureReef is SERVER_REEF with its incarnation bits: readers take
+	// FeatureReef is SERVER_REEF as peers send it: readers take
 	// pg_upmap_primaries.
 	FeatureReef uint64 = 1<<33 | 1<<57 | 1<<28
 	// FeatureTentacle is SERVER_TENTACLE: readers take version 32 of pools.
@@ -20,6 +20,23 @@ const (
 )
 
 func hasFeature(mask, f uint64) bool { return mask&f == f }
+
+// Bits by which readers of 18.2 and later, who take pg_upmap_primaries, are
+// told from those of 16.2.
+const (
+	featureUID        uint64 = 1 << 0      // every peer has it, no stored mask
+	featureStoredReef uint64 = 1 << 31     // in the masks stored in maps
+	featurePeerReef          = FeatureReef // in the masks that peers send
+)
+
+// takesUpmapPrimaries reports whether readers with mask know version 10 of the
+// client part. A mask is either what a peer sent or what an incremental carries
+// (EncodeFeatures, only the bits that matter to encodings); 16.2 still sends
+// bit 31 with an older meaning.
+func takesUpmapPrimaries(mask uint64) bool {
+	return hasFeature(mask, featurePeerReef) ||
+		!hasFeature(mask, featureUID) && hasFeature(mask, featureStoredReef)
+}
 
 // Map flags (CEPH_OSDMAP_*) that clients act on.
 const (

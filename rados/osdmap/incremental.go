@@ -122,7 +122,7 @@ func (inc *Incremental) Append(b []byte, features uint64) []byte {
 
 func (inc *Incremental) appendClient(b []byte, features uint64) []byte {
 	v := uint8(8)
-	if hasFeature(features, FeatureReef) {
+	if takesUpmapPrimaries(features) {
 		v = 9
 	}
 	b, at := denc.Begin(b, v, 1)

@@ -52,7 +52,7 @@ func CRC(full []byte) uint32 {
 
 func (m *Map) appendClient(b []byte, features uint64) []byte {
 	v := uint8(9)
-	if hasFeature(features, FeatureReef) {
+	if takesUpmapPrimaries(features) {
 		v = 10
 	}
 	b, at := denc.Begin(b, v, 1)
