@@ -359,8 +359,13 @@ func (r *imageReplayer) prune(ctx context.Context, local, remote *rbd.Image, d d
 		if s.ID >= d.baseRemote.ID {
 			break
 		}
+		// Whoever promotes or demotes there just now refuses: it is tried again
+		// when this image is next looked at.
 		if err := r.unlink(rctx, remote, &s); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return err
+			}
+			r.log.Info("a remote snapshot stays linked for now", "snapshot", s.ID, "err", err)
 		}
 	}
 	for _, s := range snapshots.Mirror(local) {
