@@ -300,10 +300,7 @@ func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d dec
 		}
 		return idle(wire.MirrorStatusUnknown, "remote image demoted")
 	case verdictDiscard:
-		if err := local.AcquireLock(ctx); err != nil {
-			return false, err
-		}
-		return true, local.RemoveSnapshot(ctx, d.discard.ID)
+		return true, r.undo(ctx, local, d.baseLocal, d.discard.ID)
 	case verdictSync:
 		return true, r.sync(ctx, local, remote, d)
 	}
@@ -312,6 +309,22 @@ func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d dec
 	}
 	r.stats.at(d)
 	return idle(wire.MirrorStatusReplaying, r.stats.describe(nil))
+}
+
+// undo takes a copy back that was begun: the head returns to the base, because a
+// later copy would take what this one wrote for the base's data, and the snapshot
+// goes. Without a base the whole replica goes and is made again.
+func (r *imageReplayer) undo(ctx context.Context, local *rbd.Image, base *rbd.Snapshot, begun uint64) error {
+	if base == nil {
+		return r.discardLocal(ctx, local)
+	}
+	if err := local.AcquireLock(ctx); err != nil {
+		return err
+	}
+	if err := local.Rollback(ctx, base.ID, nil); err != nil {
+		return fmt.Errorf("roll back to snapshot %d: %w", base.ID, err)
+	}
+	return local.RemoveSnapshot(ctx, begun)
 }
 
 func (r *imageReplayer) unlock(ctx context.Context, local *rbd.Image) error {
@@ -339,6 +352,16 @@ func (r *imageReplayer) sync(ctx context.Context, local, remote *rbd.Image, d de
 	r.log.Info("syncing", "snapshot", d.target.ID, "resumed", d.resume != nil, "full", d.baseRemote == nil)
 	p, err := job.run(ctx)
 	r.fresh = false
+	if errors.Is(err, rbd.ErrSnapshotGone) {
+		// What was copied may hold objects of a snapshot that no longer is.
+		r.log.Warn("a snapshot of the source vanished: the copy is begun anew", "err", err)
+		if err := local.Refresh(ctx); err != nil {
+			return err
+		}
+		if begun := snapshots.Newest(local); begun != nil && !begun.Namespace.Complete {
+			return r.undo(ctx, local, d.baseLocal, begun.ID)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("sync of snapshot %d: %w", d.target.ID, err)
 	}

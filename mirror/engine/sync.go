@@ -109,15 +109,49 @@ func (j *copyJob) copyObjects(ctx context.Context, r rbd.CopyRange, seqs map[uin
 	if err != nil {
 		return progress{}, err
 	}
+	p, err := j.copyDelta(ctx, c, delta, r.DstEnd, first)
+	if err != nil {
+		return p, err
+	}
+	// The maps that said which objects changed may have been found wrong while
+	// the copy went on. Then every object is looked at.
+	if delta.FastDiff {
+		again, err := j.remote.ObjectDelta(ctx, r.SrcStart, r.SrcEnd)
+		if err != nil {
+			return p, err
+		}
+		if !again.FastDiff {
+			delta = again
+			if p, err = j.copyDelta(ctx, c, delta, r.DstEnd, 0); err != nil {
+				return p, err
+			}
+		}
+	}
+	// Only now is it known that what was read was read from these snapshots: one
+	// that is removed reads like a hole.
+	sources := []uint64{r.SrcStart, r.SrcEnd}
+	for theirs := range seqs {
+		if theirs > r.SrcStart && theirs < r.SrcEnd {
+			sources = append(sources, theirs)
+		}
+	}
+	if err := j.remote.SnapshotsExist(ctx, sources...); err != nil {
+		return p, err
+	}
+	return p, c.Finish(ctx, delta)
+}
+
+// copyDelta copies the objects of a delta, from first on.
+func (j *copyJob) copyDelta(ctx context.Context, c *rbd.ObjectCopier, delta *rbd.Delta, snapID, first uint64) (progress, error) {
 	if err := c.Prepare(ctx, delta); err != nil {
 		return progress{}, err
 	}
 	t := newTracker(first, c.Objects())
 	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(j.depth + 1)
+	group.SetLimit(j.depth)
 	stop := make(chan struct{})
 	var reporter sync.WaitGroup
-	reporter.Go(func() { j.report(gctx, r.DstEnd, t, stop) })
+	reporter.Go(func() { j.report(gctx, snapID, t, stop) })
 	for n := first; n < c.Objects() && gctx.Err() == nil; n++ {
 		if state := delta.At(n); delta.FastDiff && (state == rbd.ObjectHole || state == rbd.ObjectSame) {
 			t.finish(n, 0)
@@ -131,18 +165,10 @@ func (j *copyJob) copyObjects(ctx context.Context, r rbd.CopyRange, seqs map[uin
 			return err
 		})
 	}
-	err = group.Wait()
+	err := group.Wait()
 	close(stop)
 	reporter.Wait()
-	if err != nil {
-		return t.progress(), err
-	}
-	// Only now is it known that what was read was read from these snapshots: one
-	// that is removed reads like a hole.
-	if err := j.remote.SnapshotsExist(ctx, r.SrcStart, r.SrcEnd); err != nil {
-		return t.progress(), err
-	}
-	return t.progress(), c.Finish(ctx, delta)
+	return t.progress(), err
 }
 
 // report tells the cluster and the status of the progress until stop.
@@ -160,7 +186,9 @@ func (j *copyJob) report(ctx context.Context, snapID uint64, t *tracker, stop <-
 		case <-tick.C:
 		}
 		// A failure here costs only copied objects after a crash.
-		if at := t.contiguous(); at > told && snapshots.SetProgress(ctx, j.local, snapID, false, at) == nil {
+		// What is told is the last object that is done: whoever resumes goes on
+		// behind it, or with it.
+		if at := t.contiguous(); at > max(told, 1) && snapshots.SetProgress(ctx, j.local, snapID, false, at-1) == nil {
 			told = at
 		}
 	}
