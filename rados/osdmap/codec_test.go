@@ -37,6 +37,32 @@ func TestRealFullMapsReadAndWriteAlike(t *testing.T) {
 	}
 }
 
+// An optimised erasure coded pool of 4+2 (only shards 0, 4 and 5 may be primary)
+// and blocklist entries whose order is by the bytes of the nonce.
+func TestRealMapWithOptimisedErasureCodeAndBlocklist(t *testing.T) {
+	b, err := os.ReadFile("testdata/20.2/full-ec-blocklist.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Decode(b)
+	if err != nil || !bytes.Equal(m.Append(nil, FeaturesTentacle), b) {
+		t.Fatalf("differs: %v", err)
+	}
+	id, _ := m.PoolByName("osdmecopt")
+	p := m.Pool(id)
+	if p == nil || !p.IsErasure() || !p.HasFlag(PoolECOptimizations) || p.Size != 6 || p.NonPrimaryShards != [2]uint64{0b1110, 0} {
+		t.Errorf("pool %d: %+v", id, p)
+	}
+	for addr, want := range map[string]bool{
+		"v2:10.1.2.3:0/258": true, "v2:10.1.2.3:0/259": false, "v2:10.7.255.1:0/9": true, "v2:10.8.0.1:0/9": false,
+	} {
+		a, err := entity.ParseAddr(addr)
+		if err != nil || m.IsBlocklisted(a) != want {
+			t.Errorf("%s: not %v (%v)", addr, want, err)
+		}
+	}
+}
+
 func TestIncrementalsRoundTripAndApply(t *testing.T) {
 	m := New(denc.UUID{9})
 	inc := m.NewIncremental()

@@ -20,6 +20,7 @@ type shape struct {
 	mixed              bool // a different algorithm per level
 	legacy             bool
 	args               bool
+	ecopt              bool // EC_OPTIMIZATIONS, which only 20.2 knows
 	special            bool // temp, upmaps, affinities, down, out and missing OSDs
 	pg                 uint32
 }
@@ -40,12 +41,21 @@ func shapes() []shape {
 			shape{name: "args", osds: n, hosts: max(3, n/10), racks: max(1, n/60), alg: crush.AlgStraw2, args: true, special: true, pg: 129})
 	}
 	return append(s,
+		shape{name: "ecopt", osds: 40, hosts: 12, racks: 3, alg: crush.AlgStraw2, ecopt: true, special: true, pg: 256},
 		shape{name: "mixed", osds: 60, hosts: 12, racks: 3, mixed: true, special: true, pg: 300},
 		shape{name: "mixed-legacy", osds: 60, hosts: 12, racks: 3, mixed: true, special: true, legacy: true, pg: 300})
 }
 
 func (s shape) String() string {
 	return fmt.Sprintf("%s-%d-%d-%d-alg%d", s.name, s.osds, s.hosts, s.racks, s.alg)
+}
+
+// features returns the mask by which the map is encoded.
+func (s shape) features() uint64 {
+	if s.ecopt {
+		return FeaturesTentacle
+	}
+	return FeaturesReef
 }
 
 // build makes the map; the same shape always gives the same one.
@@ -84,6 +94,10 @@ func (s shape) build() *Map {
 		NewPool(PoolReplicated, 5, 2, s.pg), NewPool(PoolErasure, 4, 3, s.pg), NewPool(PoolReplicated, 3, 2, s.pg),
 	} {
 		p.CrushRule = uint8(i)
+		if s.ecopt && p.IsErasure() {
+			p.Flags |= PoolECOptimizations
+			p.NonPrimaryShards[0] = 0b1110 >> (i / 3)
+		}
 		if i == 2 {
 			p.Flags = 0
 			p.PGPNum = s.pg/2 + 1
