@@ -168,7 +168,7 @@ func checkStatus(t *testing.T, a, b *site, spec string) {
 	})
 	eventually(t, "pool status", 40*time.Second, func() (bool, string) {
 		out := b.real(t, "rbd", "mirror", "pool", "status", "--verbose", strings.Split(spec, "/")[0])
-		return strings.Contains(out, "service ") && strings.Contains(out, "leader: true") && strings.Contains(out, "1 replaying"), out
+		return strings.Contains(out, "service ") && strings.Contains(out, "leader: true") && strings.Contains(out, "state:       up+replaying"), out
 	})
 }
 
