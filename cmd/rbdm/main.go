@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/daemoncmd"
+	"github.com/rbdm/rbdm/cmd/rbdm/internal/democmd"
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/rbdcmd"
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
 )
@@ -35,6 +36,7 @@ type program struct {
 
 func programs() []program {
 	return []program{
+		{"demo", "mirroring on two in-memory clusters, to see it work", democmd.Main},
 		{"rbd", "the commands of Ceph's rbd", rbdcmd.Main},
 		{"rbd-mirror", "the mirroring daemon", daemoncmd.New(rbdcmd.Version())},
 		{"fakeceph", "a Ceph cluster in memory, for tests and trials", fakecephMain},
