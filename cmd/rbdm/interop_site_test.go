@@ -220,6 +220,23 @@ func waitSynced(t *testing.T, primary, replica *site, spec string) {
 	})
 }
 
+// waitPruned waits until the primary has no mirror snapshot but the newest. The
+// secondary's daemon removes the others, for which it holds the image's lock for
+// a moment: a `snap rollback` of rbd that meets it is refused.
+func waitPruned(t *testing.T, primary *site, spec string) {
+	t.Helper()
+	eventually(t, "old mirror snapshots of "+spec+" removed at "+primary.name, 40*time.Second, func() (bool, string) {
+		out := primary.real(t, "rbd", "snap", "ls", "--all", "--format", "json", spec)
+		n := 0
+		for _, snap := range parseSnaps(t, out) {
+			if snap.Namespace.Type == "mirror" {
+				n++
+			}
+		}
+		return n == 1, out
+	})
+}
+
 func newestMirrorSnap(t *testing.T, s *site, spec string) uint64 {
 	t.Helper()
 	var newest uint64

@@ -97,6 +97,7 @@ func TestInteropSnapshotMirroring(t *testing.T) {
 			change(t)
 			a.real(t, "rbd", "mirror", "image", "snapshot", spec)
 			waitSynced(t, a, b, spec)
+			waitPruned(t, a, spec)
 			equal(t, a, spec, b, spec)
 		})
 	}
