@@ -110,7 +110,7 @@ type daemon struct {
 // startOurs starts the binary under test as rbd-mirror of this site.
 func (s *site) startOurs(t *testing.T, extra ...string) *daemon {
 	t.Helper()
-	args := append([]string{"rbd-mirror", "-f", "-n", "client.admin"}, extra...)
+	args := append([]string{"rbd-mirror", "-f", "-n", "client.admin", "--checkpoints", filepath.Join(s.dir, "rbdm-checkpoints.db")}, extra...)
 	return s.start(t, s.ours(context.Background(), args...), "rbdm-mirror.log")
 }
 

@@ -1,11 +1,14 @@
-// Package checkpoint remembers, across restarts of a daemon, which objects of a
-// half-finished copy are done. The cluster itself keeps only a watermark, written
-// now and then; this file knows every object.
+// Package checkpoint remembers, across restarts of a daemon, which objects of an
+// unfinished copy are done, and as whom the daemon was connected. The cluster
+// itself keeps only a watermark of a copy, written now and then; this file knows
+// every object.
 //
 // It is an optimisation and nothing else: what is not in it is copied again. A file
 // that cannot be read is put aside and begun anew. An entry is only valid for one
 // copy, whose identity is in its key: the replica, the primary's snapshot, and the
-// replica's snapshot that is being filled, whose id is never used twice.
+// replica's snapshot that is being filled, whose id is never used twice. Every
+// value carries a checksum of its key and itself, so that no damage to the file can
+// make one copy's objects pass for another's.
 package checkpoint
 
 import (
@@ -14,42 +17,38 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"sync"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
 
 var (
-	bucket     = []byte("copies-1")
+	copies     = []byte("copies-2")
+	instances  = []byte("instances-1")
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// Key names one copy.
-type Key struct {
-	FSID       string // of the replica's cluster
-	Pool       int64
-	Namespace  string
-	ImageID    string
-	LocalSnap  uint64
-	RemoteSnap uint64
-}
+// lockTimeout is how long another process may hold the file, as one that is about
+// to end.
+const lockTimeout = 2 * time.Second
 
-func (k Key) image() string {
-	return fmt.Sprintf("%s/%d/%s/%s/", k.FSID, k.Pool, k.Namespace, k.ImageID)
-}
+// instanceLife is longer than anything that a client leaves on a cluster stays.
+const instanceLife = time.Hour
 
-func (k Key) bytes() []byte {
-	return fmt.Appendf(nil, "%s%d/%d", k.image(), k.LocalSnap, k.RemoteSnap)
-}
+// ErrInUse says that another process has the file open.
+var ErrInUse = errors.New("the file is in use by another process")
 
-// Store is a file of checkpoints. A nil Store remembers nothing.
+// Store is a file of checkpoints. A nil Store remembers nothing. It is safe for
+// concurrent use.
 type Store struct{ db *bolt.DB }
 
-// Open opens or creates the file. One that is damaged is renamed to path.bad.
+// Open opens or creates the file. One that is damaged is renamed to path.bad. That
+// it is open says that no other process on this machine has it open: what that one
+// was connected as is dead.
 func Open(path string) (*Store, error) {
 	s, err := open(path)
-	if err == nil || errors.Is(err, bolt.ErrTimeout) {
+	if err == nil || errors.Is(err, ErrInUse) || errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
 		return s, err
 	}
 	if rerr := os.Rename(path, path+".bad"); rerr != nil {
@@ -59,24 +58,81 @@ func Open(path string) (*Store, error) {
 }
 
 func open(path string) (s *Store, err error) {
-	defer func() {
-		// A file that was cut or overwritten can make the library panic.
-		if r := recover(); r != nil {
-			s, err = nil, fmt.Errorf("checkpoints in %s: %v", path, r)
-		}
-	}()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, NoFreelistSync: true})
-	if err != nil {
+	if err := checkLength(path); err != nil {
 		return nil, fmt.Errorf("checkpoints in %s: %w", path, err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucket)
-		return err
+	var db *bolt.DB
+	// A file that was cut or overwritten can make the library panic.
+	err = guard(func() error {
+		db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+		if err != nil {
+			return err
+		}
+		return db.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists(copies)
+			if err == nil {
+				_, err = tx.CreateBucketIfNotExists(instances)
+			}
+			return err
+		})
 	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("checkpoints in %s: %w", path, err), db.Close())
+	if err == nil {
+		return &Store{db: db}, nil
 	}
-	return &Store{db: db}, nil
+	if errors.Is(err, bolt.ErrTimeout) {
+		err = ErrInUse
+	}
+	if db != nil {
+		err = errors.Join(err, guard(db.Close))
+	}
+	return nil, fmt.Errorf("checkpoints in %s: %w", path, err)
+}
+
+// checkLength refuses a file that is shorter than it says itself: the library maps
+// files into memory, and reading what is not there kills the process.
+func checkLength(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	// Two pages begin with a head of 16 bytes and this: magic, version, size of a
+	// page, flags, root and its sequence, free list, number of pages (bbolt's meta).
+	const magic, head, pageSizeAt, pagesAt, least = 0xED0CDAED, 16, 8, 40, 1024
+	page := func(at int64) (size, pages int64) {
+		b := make([]byte, 64)
+		if _, err := f.ReadAt(b, at+head); err != nil || binary.NativeEndian.Uint32(b) != magic {
+			return 0, 0
+		}
+		return int64(binary.NativeEndian.Uint32(b[pageSizeAt:])), int64(binary.NativeEndian.Uint64(b[pagesAt:]))
+	}
+	size, pages := page(0)
+	if size < least || size > 1<<20 {
+		size = int64(os.Getpagesize())
+	}
+	_, second := page(size)
+	if most := max(pages, second); most < 4 || most > info.Size()/size {
+		return fmt.Errorf("damaged: it has %d bytes, but speaks of %d pages of %d", info.Size(), most, size)
+	}
+	return nil
+}
+
+// guard turns a panic of the library, which trusts its file, into an error.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged: %v", r)
+		}
+	}()
+	return f()
 }
 
 // Close closes the file.
@@ -84,122 +140,89 @@ func (s *Store) Close() error {
 	if s == nil {
 		return nil
 	}
-	return s.db.Close()
+	return guard(s.db.Close)
 }
 
-// Load returns what is known of a copy of n objects: nothing, if there is no valid
-// entry.
-func (s *Store) Load(k Key, n uint64) (m *Marks) {
-	m = New(n)
-	if s == nil {
-		return m
+func (s *Store) view(f func(*bolt.Tx) error) error {
+	return guard(func() error { return s.db.View(f) })
+}
+
+func (s *Store) update(f func(*bolt.Tx) error) error {
+	return guard(func() error { return s.db.Update(f) })
+}
+
+// seal returns payload behind a checksum of it and its key.
+func seal(key, payload []byte) []byte {
+	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, payload)
+	return append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(payload)), sum), payload...)
+}
+
+// unseal returns the payload of a value, or nil if it is not what was stored
+// under key.
+func unseal(key, value []byte) []byte {
+	if len(value) < 4 {
+		return nil
 	}
-	defer func() {
-		if recover() != nil {
-			m = New(n)
-		}
-	}()
-	_ = s.db.View(func(tx *bolt.Tx) error {
-		v := tx.Bucket(bucket).Get(k.bytes())
-		if len(v) != 12+len(m.bits) || binary.LittleEndian.Uint64(v) != n {
+	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value[4:])
+	if sum != binary.LittleEndian.Uint32(value) {
+		return nil
+	}
+	return value[4:]
+}
+
+// AddInstance notes that this process is connected to the cluster fsid as address,
+// an encoded entity address.
+func (s *Store) AddInstance(fsid string, address []byte) error {
+	if s == nil {
+		return nil
+	}
+	return s.update(func(tx *bolt.Tx) error {
+		k := append([]byte(fsid+"/"), address...)
+		when := binary.LittleEndian.AppendUint64(nil, uint64(time.Now().Unix()))
+		return tx.Bucket(instances).Put(k, seal(k, when))
+	})
+}
+
+// RemoveInstance takes a note of AddInstance back: the connection was closed in
+// good order, or has been shut out.
+func (s *Store) RemoveInstance(fsid string, address []byte) error {
+	if s == nil {
+		return nil
+	}
+	return s.update(func(tx *bolt.Tx) error {
+		return tx.Bucket(instances).Delete(append([]byte(fsid+"/"), address...))
+	})
+}
+
+// Instances returns the addresses that AddInstance noted for a cluster within the
+// last hour: nothing is left on a cluster of those before.
+func (s *Store) Instances(fsid string) (addresses [][]byte) {
+	if s == nil {
+		return nil
+	}
+	err := s.view(func(tx *bolt.Tx) error {
+		return each(tx.Bucket(instances), fsid+"/", func(k, v []byte) error {
+			p := unseal(k, v)
+			if len(p) == 8 && time.Since(time.Unix(int64(binary.LittleEndian.Uint64(p)), 0)) < instanceLife {
+				addresses = append(addresses, append([]byte(nil), k[len(fsid)+1:]...))
+			}
 			return nil
-		}
-		if crc32.Checksum(v[12:], castagnoli) == binary.LittleEndian.Uint32(v[8:]) {
-			copy(m.bits, v[12:])
-		}
-		return nil
+		})
 	})
-	return m
-}
-
-// Save stores the marks of a copy and drops those of other copies to the same
-// replica.
-func (s *Store) Save(k Key, m *Marks) error {
-	if s == nil {
+	if err != nil {
 		return nil
 	}
-	v := m.encode()
-	return s.db.Update(func(tx *bolt.Tx) error {
-		return put(tx.Bucket(bucket), k, v)
-	})
+	return addresses
 }
 
-func put(b *bolt.Bucket, k Key, v []byte) error {
-	prefix := k.image()
-	var old [][]byte
-	for c, p := b.Cursor(), []byte(nil); ; {
-		if p == nil {
-			p, _ = c.Seek([]byte(prefix))
-		} else {
-			p, _ = c.Next()
-		}
-		if p == nil || len(p) < len(prefix) || string(p[:len(prefix)]) != prefix {
-			break
-		}
-		old = append(old, append([]byte(nil), p...))
-	}
-	for _, p := range old {
-		if err := b.Delete(p); err != nil {
+// each calls f for the pairs whose key begins with prefix. f may not change the
+// bucket.
+func each(b *bolt.Bucket, prefix string, f func(k, v []byte) error) error {
+	c := b.Cursor()
+	for k, v := c.Seek([]byte(prefix)); len(k) >= len(prefix) && string(k[:len(prefix)]) == prefix; k, v = c.Next() {
+		if err := f(k, v); err != nil {
 			return err
 		}
 	}
-	if v == nil {
-		return nil
-	}
-	return b.Put(k.bytes(), v)
-}
-
-// Forget drops all that is known of copies to a replica.
-func (s *Store) Forget(k Key) error {
-	if s == nil {
-		return nil
-	}
-	return s.db.Update(func(tx *bolt.Tx) error { return put(tx.Bucket(bucket), k, nil) })
-}
-
-// Marks says which objects of one copy are done. It is safe for concurrent use.
-type Marks struct {
-	mu   sync.Mutex
-	n    uint64
-	bits []byte
-}
-
-// New returns the marks of a copy of n objects, none of which is done.
-func New(n uint64) *Marks { return &Marks{n: n, bits: make([]byte, (n+7)/8)} }
-
-// Done reports whether object i is done.
-func (m *Marks) Done(i uint64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return i < m.n && m.bits[i/8]&(1<<(i%8)) != 0
-}
-
-// Set marks object i as done.
-func (m *Marks) Set(i uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if i < m.n {
-		m.bits[i/8] |= 1 << (i % 8)
-	}
-}
-
-// Watermark returns how many objects from the first on are all done, going on from
-// an earlier answer.
-func (m *Marks) Watermark(from uint64) uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for from < m.n && m.bits[from/8]&(1<<(from%8)) != 0 {
-		from++
-	}
-	return from
-}
-
-func (m *Marks) encode() []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v := make([]byte, 12, 12+len(m.bits))
-	binary.LittleEndian.PutUint64(v, m.n)
-	v = append(v, m.bits...)
-	binary.LittleEndian.PutUint32(v[8:], crc32.Checksum(v[12:], castagnoli))
-	return v
+	return nil
 }

@@ -118,7 +118,7 @@ func (r *imageReplayer) parentSnapshot(ctx context.Context, remoteIO *rados.IoCt
 		return 0, fmt.Errorf("remote parent: %w", err)
 	}
 	defer closeImage(remote)
-	d := decide(snapshots.Mirror(local), snapshots.Mirror(remote), r.ns.sites)
+	d := decide(snapshots.Mirror(local), snapshots.Mirror(remote), r.ns.sites, nil)
 	if d.baseLocal != nil {
 		if s, ok := snapSeqs(d.baseLocal, d.baseRemote)[p.SnapID]; ok {
 			return s, nil

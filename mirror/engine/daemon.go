@@ -24,7 +24,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/conf"
 	"github.com/rbdm/rbdm/rados/mgrc"
@@ -43,6 +46,9 @@ type Config struct {
 	Version string
 	// Logger is told what happens; nil discards it.
 	Logger *slog.Logger
+	// Checkpoints remember unfinished copies, and who this daemon was, for the time
+	// after a crash; nil remembers nothing.
+	Checkpoints *checkpoint.Store
 	// Options are for every connection, as a test's dialer.
 	Options []rados.Option
 }
@@ -52,6 +58,9 @@ type Daemon struct {
 	cfg  Config
 	log  *slog.Logger
 	kick chan struct{}
+	// former is as whom earlier runs of this daemon were connected that ended
+	// without a farewell. They are dead: their checkpoints could be opened.
+	former []entity.Addr
 
 	mu    sync.Mutex
 	pools map[poolKey]*runningPool
@@ -84,6 +93,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return fmt.Errorf("connect to the local cluster: %w", err)
 	}
 	defer client.Close()
+	d.former = d.earlier(client)
 	service, err := d.register(ctx, client)
 	if err != nil {
 		return fmt.Errorf("register with the manager: %w", err)
@@ -113,6 +123,19 @@ func (d *Daemon) register(ctx context.Context, c *rados.Client) (*rados.Service,
 	m := mgrc.HostMetadata("ceph version "+d.cfg.Version, d.cfg.Version, "rbdm")
 	maps.Copy(m, map[string]string{"id": d.cfg.Local.Name().ID, "instance_id": id})
 	return c.RegisterService(ctx, "rbd-mirror", id, m)
+}
+
+// earlier reads as whom this daemon was connected before.
+func (d *Daemon) earlier(c *rados.Client) (out []entity.Addr) {
+	for _, b := range d.cfg.Checkpoints.Instances(c.FSID().String()) {
+		var a entity.Addr
+		r := denc.NewReader(b)
+		a.Decode(r)
+		if r.Err() == nil {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func (d *Daemon) stopAll() {
@@ -171,7 +194,7 @@ func (d *Daemon) start(ctx context.Context, key poolKey, pool rados.PoolInfo, pe
 	p := &Pool{
 		cfg: d.cfg.Local, id: pool.ID, name: pool.Name, peer: peer, opts: d.cfg.Options,
 		log: d.log.With("pool", pool.Name, "peer", peer.SiteName), changed: d.poke,
-		namespaces: make(map[string]*Namespace),
+		namespaces: make(map[string]*Namespace), memory: d.cfg.Checkpoints, former: d.former,
 	}
 	d.pools[key] = &runningPool{p, stop}
 	all.Go(func() { p.run(pctx) })

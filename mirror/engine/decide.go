@@ -54,8 +54,11 @@ type decision struct {
 // decide compares the mirror snapshots of both sites, each oldest first. It is
 // how src/tools/rbd_mirror/image_replayer/snapshot/Replayer.cc of Ceph chooses,
 // but that it takes the newest snapshot of the primary where that takes the next.
-func decide(local, remote []rbd.Snapshot, s sites) decision {
-	d, settled := decideBase(local, remote, s)
+//
+// begun reports whether this daemon remembers that it began to fill a snapshot; nil
+// is a daemon that remembers nothing.
+func decide(local, remote []rbd.Snapshot, s sites, begun func(*rbd.Snapshot) bool) decision {
+	d, settled := decideBase(local, remote, s, begun)
 	if settled {
 		return d
 	}
@@ -86,7 +89,7 @@ func decide(local, remote []rbd.Snapshot, s sites) decision {
 
 // decideBase finds where both sites were equal. settled says that the verdict
 // follows from the local snapshots alone, or from there being no such point.
-func decideBase(local, remote []rbd.Snapshot, s sites) (d decision, settled bool) {
+func decideBase(local, remote []rbd.Snapshot, s sites, begun func(*rbd.Snapshot) bool) (d decision, settled bool) {
 	if len(local) == 0 {
 		return d, false
 	}
@@ -117,14 +120,14 @@ func decideBase(local, remote []rbd.Snapshot, s sites) (d decision, settled bool
 	if d.resume == nil {
 		return d, false
 	}
-	return decideResume(d, remote, s)
+	return decideResume(d, remote, s, begun != nil && begun(d.resume))
 }
 
 // decideResume looks at a copy that was begun.
-func decideResume(d decision, remote []rbd.Snapshot, s sites) (decision, bool) {
+func decideResume(d decision, remote []rbd.Snapshot, s sites, remembered bool) (decision, bool) {
 	n := &d.resume.Namespace
 	at := slices.IndexFunc(remote, func(r rbd.Snapshot) bool { return r.ID == n.PrimarySnapID })
-	if n.PrimaryMirrorUUID == s.remoteUUID && at >= 0 && n.LastCopiedObject > 0 {
+	if n.PrimaryMirrorUUID == s.remoteUUID && at >= 0 && (n.LastCopiedObject > 0 || remembered) {
 		d.target = &remote[at]
 		return d, false
 	}

@@ -69,7 +69,7 @@ func TestDecide(t *testing.T) {
 		"discard: begun from a third one": {snaps{repl(3, N, "third", 5, false, 2)}, snaps{prim(5, P)}, verdictDiscard, 0, 0, 0, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := decide(c.local, c.remote, us)
+			d := decide(c.local, c.remote, us, nil)
 			id := func(s *rbd.Snapshot) uint64 {
 				if s == nil {
 					return 0

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/rados"
@@ -236,7 +237,7 @@ func (r *imageReplayer) replay(ctx context.Context, local, remote *rbd.Image) er
 		if err != nil {
 			return err
 		}
-		d := decide(snapshots.Mirror(local), snapshots.Mirror(remote), r.ns.sites)
+		d := decide(snapshots.Mirror(local), snapshots.Mirror(remote), r.ns.sites, r.remembers(local))
 		if resync && d.verdict != verdictPrimary {
 			r.log.Info("resync was requested: the local image goes")
 			return r.discardLocal(ctx, local)
@@ -275,11 +276,15 @@ func (r *imageReplayer) refresh(ctx context.Context, local, remote *rbd.Image) e
 // act does what was decided. again is false when the session is over.
 func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d decision) (again bool, err error) {
 	idle := func(state uint8, description string) (bool, error) {
+		// Pruning may wait for others: what is already true is told before.
+		r.say(state, description)
+		if err := r.prune(ctx, local, remote, d); err != nil {
+			return false, err
+		}
 		// An image that waits is not locked: others promote and open it.
 		if err := r.unlock(ctx, local); err != nil {
 			return false, err
 		}
-		r.say(state, description)
 		r.wait(ctx, recheck)
 		return true, nil
 	}
@@ -295,17 +300,11 @@ func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d dec
 	case verdictWait:
 		return idle(wire.MirrorStatusUnknown, errNotPrimary.Error())
 	case verdictDemoted:
-		if err := r.prune(ctx, local, remote, d); err != nil {
-			return false, err
-		}
 		return idle(wire.MirrorStatusUnknown, "remote image demoted")
 	case verdictDiscard:
 		return true, r.undo(ctx, local, d.baseLocal, d.discard.ID)
 	case verdictSync:
 		return true, r.sync(ctx, local, remote, d)
-	}
-	if err := r.prune(ctx, local, remote, d); err != nil {
-		return false, err
 	}
 	r.stats.at(d)
 	return idle(wire.MirrorStatusReplaying, r.stats.describe(nil))
@@ -345,6 +344,7 @@ func (r *imageReplayer) sync(ctx context.Context, local, remote *rbd.Image, d de
 	job := &copyJob{
 		local: local, remote: remote, gid: r.gid, sites: r.ns.sites, decision: d,
 		depth: r.ns.depth, fresh: r.fresh,
+		memory: r.ns.memory, key: r.copyKey(local, d.target.ID),
 		watch: func(p progress) {
 			r.say(wire.MirrorStatusReplaying, r.stats.describe(&p))
 		},
@@ -420,6 +420,25 @@ func (r *imageReplayer) unlink(ctx context.Context, remote *rbd.Image, s *rbd.Sn
 		return fmt.Errorf("unlink from remote snapshot %d: %w", s.ID, err)
 	}
 	return nil
+}
+
+// copyKey names the copy of a remote snapshot to local; which snapshot of local is
+// filled is left open.
+func (r *imageReplayer) copyKey(local *rbd.Image, remoteSnap uint64) checkpoint.Key {
+	io := r.ns.local
+	return checkpoint.Key{
+		FSID: io.Client().FSID().String(), Pool: io.Pool(), Namespace: io.Namespace(),
+		ImageID: local.ID(), RemoteSnap: remoteSnap,
+	}
+}
+
+// remembers returns what reports whether a copy was begun by this daemon.
+func (r *imageReplayer) remembers(local *rbd.Image) func(*rbd.Snapshot) bool {
+	return func(s *rbd.Snapshot) bool {
+		key := r.copyKey(local, s.Namespace.PrimarySnapID)
+		key.LocalSnap = s.ID
+		return r.ns.memory.Begun(key)
+	}
 }
 
 // resyncRequested reads the mark that `rbd mirror image resync` leaves.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/cls/lock"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -68,7 +70,9 @@ func (l *lease) lock(ctx context.Context) error {
 
 // breakDead breaks the lock of an owner that no longer watches the object. It
 // returns rados.ErrBusy when the owner lives.
-func (l *lease) breakDead(ctx context.Context) error {
+// former are clients that are dead for certain, whose watches the cluster has yet to
+// time out.
+func (l *lease) breakDead(ctx context.Context, former []entity.Addr) error {
 	b, err := l.io.Exec(ctx, l.oid, lock.Class, lock.MethodGetInfo, lock.GetInfo{Name: lockName}.Append(nil))
 	if err != nil {
 		return ignoreMissing(err)
@@ -85,8 +89,9 @@ func (l *lease) breakDead(ctx context.Context) error {
 	}
 	for _, owner := range info.Lockers {
 		number, internal := strings.CutPrefix(owner.Cookie, cookiePrefix)
+		dead := slices.ContainsFunc(former, owner.Addr.SameInstance)
 		for _, w := range watchers {
-			if !internal || w.Addr.SameInstance(owner.Addr) && strconv.FormatUint(w.Cookie, 10) == number {
+			if !internal || !dead && w.Addr.SameInstance(owner.Addr) && strconv.FormatUint(w.Cookie, 10) == number {
 				return rados.ErrBusy
 			}
 		}
@@ -122,6 +127,8 @@ type leader struct {
 	// images names the images that this daemon replays, for the map that
 	// `rbd mirror pool status` reads.
 	images func() []string
+	// former is as whom earlier runs of this daemon were connected.
+	former []entity.Addr
 }
 
 func (l *leader) instanceID() string { return strconv.FormatUint(l.io.Client().GlobalID(), 10) }
@@ -153,7 +160,7 @@ func (l *leader) lead(ctx context.Context, fn func(context.Context) error) error
 	for {
 		err := held.lock(ctx)
 		if errors.Is(err, rados.ErrBusy) {
-			if err = held.breakDead(ctx); err == nil {
+			if err = held.breakDead(ctx, l.former); err == nil {
 				continue
 			}
 		}
@@ -233,6 +240,7 @@ func (l *leader) beat(ctx context.Context) {
 		case <-tick.C:
 		}
 		l.tell(ctx, wire.LeaderHeartbeat)
+		l.bury(ctx)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
@@ -41,6 +42,7 @@ type Namespace struct {
 	status        *statusUpdater
 	syncs         semaphore
 	depth         int
+	memory        *checkpoint.Store
 	kick          chan struct{}
 	trashKick     chan struct{}
 
@@ -51,11 +53,11 @@ type Namespace struct {
 	remotes   int
 }
 
-func newNamespace(local, remote *rados.IoCtx, s sites, syncs semaphore, log *slog.Logger) *Namespace {
+func newNamespace(local, remote *rados.IoCtx, s sites, syncs semaphore, memory *checkpoint.Store, log *slog.Logger) *Namespace {
 	depth := int(local.Client().Config().Int("rbd_concurrent_management_ops"))
 	return &Namespace{
 		local: local, remote: remote, sites: s, log: log.With("namespace", local.Namespace()),
-		status: newStatusUpdater(local, remote, s.localUUID, log), syncs: syncs, depth: max(depth, 1),
+		status: newStatusUpdater(local, remote, s.localUUID, log), syncs: syncs, depth: max(depth, 1), memory: memory,
 		kick: make(chan struct{}, 1), trashKick: make(chan struct{}, 1), replayers: make(map[string]*imageReplayer),
 	}
 }

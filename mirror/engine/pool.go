@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
@@ -41,6 +42,10 @@ type Pool struct {
 	peer wire.MirrorPeer
 	log  *slog.Logger
 	opts []rados.Option
+	// memory is for what a crash must not lose; former is as whom earlier runs of
+	// this daemon were connected.
+	memory *checkpoint.Store
+	former []entity.Addr
 	// changed is called when what status returns has changed.
 	changed func()
 
@@ -94,7 +99,14 @@ func (p *Pool) session(ctx context.Context) error {
 		p.show("error", "unable to connect to local cluster")
 		return fmt.Errorf("connect to the local cluster: %w", err)
 	}
-	defer local.Close()
+	fsid, addr := local.FSID().String(), local.Addr().Append(nil)
+	defer func() {
+		local.Close()
+		_ = p.memory.RemoveInstance(fsid, addr) // it ages out
+	}()
+	if err := p.memory.AddInstance(fsid, addr); err != nil {
+		p.log.Warn("a restart after a crash will have to wait for this run's locks", "err", err)
+	}
 	remoteCfg, err := peerConfig(ctx, local, p.cfg, p.id, p.peer)
 	if err != nil {
 		p.show("error", "unable to connect to remote cluster")
@@ -292,8 +304,8 @@ func mirroredNamespaces(ctx context.Context, pool *rados.IoCtx) (map[string]stri
 
 // namespace replays one namespace whenever this daemon is its leader.
 func (p *Pool) namespace(ctx context.Context, local, remote *rados.IoCtx, s sites, syncs semaphore) error {
-	n := newNamespace(local, remote, s, syncs, p.log)
-	l := &leader{io: local, log: p.log, kick: make(chan struct{}, 1), images: n.gids}
+	n := newNamespace(local, remote, s, syncs, p.memory, p.log)
+	l := &leader{io: local, log: p.log, kick: make(chan struct{}, 1), images: n.gids, former: p.former}
 	return l.lead(ctx, func(ctx context.Context) error {
 		p.led(local.Namespace(), n)
 		defer p.led(local.Namespace(), nil)

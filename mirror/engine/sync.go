@@ -2,12 +2,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -19,6 +21,9 @@ import (
 // daemon that takes over, ours or Ceph's, goes on from there.
 const progressInterval = time.Second
 
+// rememberInterval is how often the checkpoint is written, at most.
+const rememberInterval = 50 * time.Millisecond
+
 // copyJob is the copy of one remote mirror snapshot to the local image.
 type copyJob struct {
 	local, remote *rbd.Image
@@ -26,6 +31,11 @@ type copyJob struct {
 	sites         sites
 	decision      decision
 	depth         int
+	// memory keeps which objects are done, for a daemon that is killed; key is the
+	// copy's, but for the local snapshot.
+	memory *checkpoint.Store
+	key    checkpoint.Key
+	done   *checkpoint.Copy
 	// fresh says that the local image was just made and is empty.
 	fresh bool
 	// watch is told, from one goroutine at a time, how far the copy is.
@@ -64,7 +74,10 @@ func (j *copyJob) run(ctx context.Context) (progress, error) {
 	if err := applyState(ctx, j.local, state); err != nil {
 		return done, err
 	}
-	return done, snapshots.SetProgress(ctx, j.local, r.DstEnd, true, done.total)
+	if err := snapshots.SetProgress(ctx, j.local, r.DstEnd, true, done.total); err != nil {
+		return done, err
+	}
+	return done, j.memory.Forget(j.key)
 }
 
 // prepare makes the user's snapshots and the mirror snapshot that the data goes
@@ -74,7 +87,8 @@ func (j *copyJob) prepare(ctx context.Context, r *rbd.CopyRange, state wire.Imag
 	// A first copy that was begun anew finds in the head what the first wrote.
 	r.Overwrite = r.SrcStart == 0 && !j.fresh
 	if begun := j.decision.resume; begun != nil {
-		r.DstEnd = begun.ID
+		r.DstEnd, j.key.LocalSnap = begun.ID, begun.ID
+		j.done = j.memory.Resume(j.key)
 		// The object in which the copy ended may be half-written, and others
 		// beyond it may be whole: copying them again changes nothing.
 		return snapSeqs(begun, nil), begun.Namespace.LastCopiedObject, nil
@@ -96,6 +110,10 @@ func (j *copyJob) prepare(ctx context.Context, r *rbd.CopyRange, state wire.Imag
 	if err != nil {
 		return nil, 0, fmt.Errorf("create the non-primary snapshot: %w", err)
 	}
+	j.key.LocalSnap = r.DstEnd
+	if j.done, err = j.memory.Begin(j.key); err != nil {
+		return nil, 0, fmt.Errorf("checkpoint: %w", err)
+	}
 	return seqs, 0, j.local.Refresh(ctx)
 }
 
@@ -108,6 +126,11 @@ func (j *copyJob) copyObjects(ctx context.Context, r rbd.CopyRange, seqs map[uin
 	delta, err := j.remote.ObjectDelta(ctx, r.SrcStart, r.SrcEnd)
 	if err != nil {
 		return progress{}, err
+	}
+	// What an earlier run passed over may have been passed over because of maps
+	// that are known to be wrong by now.
+	if !delta.FastDiff && j.remote.Features()&rbd.FeatureFastDiff != 0 {
+		first = 0
 	}
 	p, err := j.copyDelta(ctx, c, delta, r.DstEnd, first)
 	if err != nil {
@@ -122,6 +145,9 @@ func (j *copyJob) copyObjects(ctx context.Context, r rbd.CopyRange, seqs map[uin
 		}
 		if !again.FastDiff {
 			delta = again
+			if err := j.done.Restart(); err != nil {
+				return p, err
+			}
 			if p, err = j.copyDelta(ctx, c, delta, r.DstEnd, 0); err != nil {
 				return p, err
 			}
@@ -152,14 +178,21 @@ func (j *copyJob) copyDelta(ctx context.Context, c *rbd.ObjectCopier, delta *rbd
 	stop := make(chan struct{})
 	var reporter sync.WaitGroup
 	reporter.Go(func() { j.report(gctx, snapID, t, stop) })
+	var broken error
+	reporter.Go(func() { broken = j.remember(stop) })
 	for n := first; n < c.Objects() && gctx.Err() == nil; n++ {
 		if state := delta.At(n); delta.FastDiff && (state == rbd.ObjectHole || state == rbd.ObjectSame) {
+			t.finish(n, 0)
+			continue
+		}
+		if j.done.Done(n) {
 			t.finish(n, 0)
 			continue
 		}
 		group.Go(func() error {
 			res, err := c.Copy(gctx, n)
 			if err == nil {
+				j.done.Set(n)
 				t.finish(n, res.Read)
 			}
 			return err
@@ -168,7 +201,25 @@ func (j *copyJob) copyDelta(ctx context.Context, c *rbd.ObjectCopier, delta *rbd
 	err := group.Wait()
 	close(stop)
 	reporter.Wait()
-	return t.progress(), err
+	return t.progress(), errors.Join(err, broken)
+}
+
+// remember writes to the checkpoint which objects are done, until stop and a last
+// time then.
+func (j *copyJob) remember(stop <-chan struct{}) error {
+	tick := time.NewTicker(rememberInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return j.done.Flush()
+		case <-tick.C:
+		}
+		if err := j.done.Flush(); err != nil {
+			<-stop
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+	}
 }
 
 // report tells the cluster and the status of the progress until stop.

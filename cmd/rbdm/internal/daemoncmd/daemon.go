@@ -9,10 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/engine"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
@@ -31,6 +33,8 @@ options:
   --cluster NAME    set cluster name (default: ceph)
   --setuser USER    set uid to user or uid (and gid to user's gid)
   --setgroup GROUP  set gid to group or gid
+  --checkpoints FILE  where to remember unfinished copies
+                    (default: /var/lib/ceph/rbdm/CLUSTER-NAME.db; "" for nowhere)
   --version         show version and quit
 
   -d                run in foreground, log to stderr
@@ -43,6 +47,7 @@ options:
 type flags struct {
 	foreground, stderr, version, help bool
 	setuser, setgroup                 string
+	checkpoints                       string
 }
 
 // New returns the program; version is what --version prints and the service map
@@ -90,14 +95,47 @@ func run(ctx context.Context, args []string, std streams.Streams, version string
 		return err
 	}
 	defer out.Close()
-	if err := become(f.setuser, f.setgroup); err != nil {
+	if f.checkpoints == defaultCheckpoints {
+		f.checkpoints = filepath.Join("/var/lib/ceph/rbdm", cfg.Cluster()+"-"+cfg.Name().String()+".db")
+	}
+	made := makeFolder(f.checkpoints)
+	if err := become(f.setuser, f.setgroup, made); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(out, nil))
+	memory := openCheckpoints(f.checkpoints, log)
+	defer memory.Close()
 	for _, w := range cfg.Warnings() {
 		log.Warn("configuration", "problem", w)
 	}
-	return engine.NewDaemon(engine.Config{Local: cfg, Version: version, Logger: log}).Run(ctx)
+	return engine.NewDaemon(engine.Config{Local: cfg, Version: version, Logger: log, Checkpoints: memory}).Run(ctx)
+}
+
+// defaultCheckpoints stands for the file that is named after cluster and client.
+const defaultCheckpoints = "\x00"
+
+// makeFolder makes the folder that path is in, and returns it if it was not there.
+// That it cannot be made shows when the file is opened.
+func makeFolder(path string) (made string) {
+	folder := filepath.Dir(path)
+	if _, err := os.Stat(folder); path == "" || err == nil || os.MkdirAll(folder, 0o755) != nil {
+		return ""
+	}
+	return folder
+}
+
+// openCheckpoints opens the file; without it the daemon works as well, but a crash
+// costs time.
+func openCheckpoints(path string, log *slog.Logger) *checkpoint.Store {
+	if path == "" {
+		return nil
+	}
+	memory, err := checkpoint.Open(path)
+	if err != nil {
+		log.Warn("working without checkpoints: a crash will cost time", "err", err)
+		return nil
+	}
+	return memory
 }
 
 func parse(args []string) (*flags, error) {
@@ -110,6 +148,7 @@ func parse(args []string) (*flags, error) {
 	fs.BoolVarP(&f.help, "help", "h", false, "")
 	fs.StringVar(&f.setuser, "setuser", "", "")
 	fs.StringVar(&f.setgroup, "setgroup", "", "")
+	fs.StringVar(&f.checkpoints, "checkpoints", defaultCheckpoints, "")
 	if err := fs.Parse(args); err != nil {
 		return nil, fmt.Errorf("%w: see rbd-mirror --help", err)
 	}

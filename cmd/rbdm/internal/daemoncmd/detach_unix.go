@@ -26,8 +26,9 @@ func detach(args []string) error {
 	return cmd.Process.Release()
 }
 
-// become changes the process's user and group, each a name or a number.
-func become(userName, groupName string) error {
+// become changes the process's user and group, each a name or a number. made is a
+// folder to give to them, or "".
+func become(userName, groupName, made string) error {
 	uid, gid := -1, -1
 	if userName != "" {
 		u, err := user.Lookup(userName)
@@ -47,6 +48,11 @@ func become(userName, groupName string) error {
 			}
 		}
 		gid, _ = strconv.Atoi(g.Gid)
+	}
+	if made != "" {
+		if err := os.Chown(made, uid, gid); err != nil {
+			return fmt.Errorf("folder of the checkpoints: %w", err)
+		}
 	}
 	if gid >= 0 && gid != os.Getgid() {
 		if err := syscall.Setgroups(nil); err != nil {
