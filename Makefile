@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench cross bigendian interop clean
+.PHONY: build test race lint fuzz bench bench-interop cross bigendian interop clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -34,6 +34,9 @@ bigendian: ## the codecs' tests on big-endian s390x under qemu-user
 interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, Debian)
 	scripts/interop-rados 16 18 20
 	scripts/interop 16:16 18:18 20:20 16:20 20:16
+
+bench-interop: ## our daemon and Ceph's in turn on two real clusters (root, Debian)
+	scripts/bench-interop
 
 clean:
 	rm -rf bin dist
