@@ -111,7 +111,8 @@ func (d Data) CopyTo(dst []byte) int {
 }
 
 // Slice returns n bytes from offset off on, sharing them. It panics where they
-// are not within the Data. Whole slices keep their CRC.
+// are not within the Data. Whole parts keep their CRC, as do those that lost a short
+// head.
 func (d Data) Slice(off, n int) Data {
 	if off < 0 || n < 0 || off+n > d.n {
 		panic("msgr2: slice out of range")
@@ -126,9 +127,24 @@ func (d Data) Slice(off, n int) Data {
 		case lo == 0 && hi == len(p.b):
 			out.add(p)
 		default:
-			out.add(part{b: p.b[lo:hi:hi]})
+			out.add(p.cut(lo, hi))
 		}
 	})
+	return out
+}
+
+// cheapCut is how much may be cut off in front for the CRC of the rest to be
+// derived: what a sparse read has there.
+const cheapCut = 4 << 10
+
+// cut returns a part of p. The CRC of what is left behind a short head follows
+// from that of all.
+func (p part) cut(lo, hi int) part {
+	out := part{b: p.b[lo:hi:hi]}
+	if p.has && hi == len(p.b) && lo <= cheapCut && lo < len(out.b) {
+		const seed = ^uint32(0)
+		out.has, out.crc = true, p.crc^denc.ExtendCRC32C(denc.CRC32C(seed, p.b[:lo])^seed, len(out.b))
+	}
 	return out
 }
 

@@ -1,6 +1,11 @@
 package msgr2
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+
+	"github.com/rbdm/rbdm/msgr2/denc"
+)
 
 func TestDataSlicesAcrossParts(t *testing.T) {
 	whole := []byte("abcdefghij")
@@ -18,6 +23,23 @@ func TestDataSlicesAcrossParts(t *testing.T) {
 	}
 	if got := d.Slice(7, 3).CRC(); got != 42 {
 		t.Errorf("a whole part's CRC was not kept: %d", got)
+	}
+}
+
+func TestDataWithoutItsHeadKeepsItsChecksum(t *testing.T) {
+	whole := bytes.Repeat([]byte("some bytes of a sparse read"), 1000)
+	d := checkedData(whole, denc.CRC32C(^uint32(0), whole))
+	for _, off := range []int{0, 1, 24, cheapCut, cheapCut + 1, len(whole) - 5} {
+		rest := d.Slice(off, len(whole)-off)
+		if got, want := rest.CRC(), denc.CRC32C(^uint32(0), whole[off:]); got != want {
+			t.Errorf("from %d: %#x, want %#x", off, got, want)
+		}
+		if known := off <= cheapCut; rest.first.has != known {
+			t.Errorf("from %d: the CRC is known: %v", off, rest.first.has)
+		}
+	}
+	if d.Slice(0, 100).first.has {
+		t.Error("the CRC of a beginning cannot be known")
 	}
 }
 

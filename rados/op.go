@@ -79,6 +79,12 @@ func (op *Op) Release() {
 	}
 }
 
+// Alone reports, of a vector that was carried out, that no copy of its message can
+// still be on its way: it was sent once, and answered. Only then may the bytes that
+// it wrote be overwritten; a copy to an OSD that is no longer the right one may be
+// in a queue for a while.
+func (op *Op) Alone() bool { return op.req.answered && op.req.attempts == 1 }
+
 // add appends an operation. The flag READ or WRITE follows from the code.
 func (op *Op) add(code wire.OpCode, out result) *step {
 	var s *step

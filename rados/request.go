@@ -49,6 +49,7 @@ type request struct {
 	epoch    atomic.Uint32 // of the map by which it was sent last
 	sent     atomic.Bool   // at least once
 	finished atomic.Bool   // claimed by who completes it
+	answered bool
 	reply    *msgr2.Message
 }
 

@@ -300,6 +300,7 @@ func (s *session) complete(r *request, rep *wire.OSDOpReply, m *msgr2.Message) {
 	if r.cleanup != nil {
 		r.cleanup()
 	}
+	r.answered = true
 	if m.Data.Len() > 0 {
 		r.reply = m
 	}

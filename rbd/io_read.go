@@ -123,7 +123,12 @@ func (img *Image) readObject(ctx context.Context, h *header, snapID, obj, off, n
 
 // readRaw reads a range of a RADOS object, zero-filled to n bytes.
 func readRaw(ctx context.Context, io *rados.IoCtx, oid string, off, n uint64) (msgr2.Data, error) {
-	op := rados.NewOp()
+	return readWith(ctx, rados.NewOp(), io, oid, off, n)
+}
+
+// readWith is readRaw with an op of the caller's, who may release it when the data
+// is no longer needed.
+func readWith(ctx context.Context, op *rados.Op, io *rados.IoCtx, oid string, off, n uint64) (msgr2.Data, error) {
 	if n < sparseReadThreshold {
 		res := op.Read(off, n)
 		if err := io.Operate(ctx, oid, op); err != nil {

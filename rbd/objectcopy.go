@@ -176,6 +176,9 @@ type copyJob struct {
 	oid    string
 	pieces []piece
 	cost   CopyResult
+	// reads are what the data that is being written was read by; their buffers are
+	// given back when it is.
+	reads []*rados.Op
 }
 
 // run goes through the points from old to new.

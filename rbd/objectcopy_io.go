@@ -63,7 +63,14 @@ func (j *copyJob) send(ctx context.Context, p *copyPoint, op *rados.Op) error {
 		}
 		defer leave()
 	}
-	return p.io.Operate(ctx, j.oid, op)
+	err := p.io.Operate(ctx, j.oid, op)
+	if err == nil && op.Alone() {
+		for _, read := range j.reads {
+			read.Release()
+		}
+	}
+	j.reads = j.reads[:0]
+	return err
 }
 
 // write changes ranges of the destination's object. guard makes it fail with
@@ -161,7 +168,9 @@ func (j *copyJob) read(ctx context.Context, snap uint64, r diff.Range) (msgr2.Da
 			have := uint64(0)
 			if size := q.set.Clones[k].Size; size > off {
 				have = min(n, size-off)
-				part, err = readRaw(ctx, io, c.sh.objectName(q.obj), off, have)
+				op := rados.NewOp()
+				j.reads = append(j.reads, op)
+				part, err = readWith(ctx, op, io, c.sh.objectName(q.obj), off, have)
 				if errors.Is(err, rados.ErrNotFound) {
 					return d, errVanished
 				}
