@@ -63,6 +63,7 @@ type Daemon struct {
 	former []entity.Addr
 
 	mu    sync.Mutex
+	held  bool // by an operator: no image is replayed
 	pools map[poolKey]*runningPool
 }
 
@@ -194,7 +195,7 @@ func (d *Daemon) start(ctx context.Context, key poolKey, pool rados.PoolInfo, pe
 	p := &Pool{
 		cfg: d.cfg.Local, id: pool.ID, name: pool.Name, peer: peer, opts: d.cfg.Options,
 		log: d.log.With("pool", pool.Name, "peer", peer.SiteName), changed: d.poke,
-		namespaces: make(map[string]*Namespace), memory: d.cfg.Checkpoints, former: d.former,
+		namespaces: make(map[string]*Namespace), memory: d.cfg.Checkpoints, former: d.former, held: d.held,
 	}
 	d.pools[key] = &runningPool{p, stop}
 	all.Go(func() { p.run(pctx) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/rbdm/rbdm/mirror/checkpoint"
@@ -48,6 +49,13 @@ type imageReplayer struct {
 
 	stats replayStats
 	fresh bool
+
+	mu sync.Mutex
+	// held: an operator stopped it. interrupt ends the session that runs.
+	held      bool
+	interrupt context.CancelFunc
+	name      string // as far as it is known
+	state     string // as the admin socket shows it
 }
 
 func newImageReplayer(ns *Namespace, gid string) *imageReplayer {
@@ -70,11 +78,21 @@ func (r *imageReplayer) run(ctx context.Context) {
 	defer close(r.done)
 	pause := retryFirst
 	for ctx.Err() == nil {
+		sctx, held := r.begin(ctx)
+		if held {
+			r.say(wire.MirrorStatusStopped, "stopped")
+			r.wait(ctx, recheck)
+			continue
+		}
 		began := time.Now()
-		err := r.session(ctx)
+		err := r.session(sctx)
+		interrupted := r.end(sctx)
 		switch {
 		case ctx.Err() != nil:
 			return
+		case interrupted:
+			pause = retryFirst
+			continue
 		case errors.Is(err, errDone):
 			r.ns.status.remove(r.gid)
 			return
@@ -97,6 +115,9 @@ func (r *imageReplayer) run(ctx context.Context) {
 }
 
 func (r *imageReplayer) say(state uint8, description string) {
+	r.mu.Lock()
+	r.state = stateNames[state]
+	r.mu.Unlock()
 	r.ns.status.set(r.gid, state, description)
 }
 
@@ -150,6 +171,7 @@ func (r *imageReplayer) session(ctx context.Context) error {
 	if localID == "" && remoteID == "" {
 		return errDone
 	}
+	r.findName(ctx, localID, remoteID)
 	if remoteID != "" && remoteEntry.Mode != wire.MirrorImageSnapshot || localID != "" && localEntry.Mode != wire.MirrorImageSnapshot {
 		return errors.New("the image is mirrored by its journal, which this release does not replay")
 	}
@@ -365,6 +387,9 @@ func (r *imageReplayer) sync(ctx context.Context, local, remote *rbd.Image, d de
 	if err != nil {
 		return fmt.Errorf("sync of snapshot %d: %w", d.target.ID, err)
 	}
+	r.mu.Lock()
+	r.name = local.Name()
+	r.mu.Unlock()
 	r.stats.synced(d, p, time.Since(began))
 	r.log.Info("synced", "snapshot", d.target.ID, "bytes", p.bytes, "took", time.Since(began))
 	return nil

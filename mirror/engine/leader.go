@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rbdm/rbdm/mirror/meta"
@@ -43,8 +44,7 @@ type lease struct {
 	cookie string
 }
 
-// take watches the object and tries to lock it once. Somebody else's lock is
-// rados.ErrBusy, but a dead owner's is broken, after the owner was shut out.
+// take makes the object if need be and watches it, for a lock.
 func take(ctx context.Context, io *rados.IoCtx, oid string, f func(*rados.Notification), lost func(error)) (*lease, error) {
 	op := rados.NewOp()
 	op.Create(false)
@@ -68,20 +68,28 @@ func (l *lease) lock(ctx context.Context) error {
 	return err
 }
 
+// lockInfo reads who holds the lock of an object.
+func lockInfo(ctx context.Context, io *rados.IoCtx, oid string) (info lock.Info, err error) {
+	b, err := io.Exec(ctx, oid, lock.Class, lock.MethodGetInfo, lock.GetInfo{Name: lockName}.Append(nil))
+	if err != nil {
+		return info, err
+	}
+	r := denc.NewReader(b)
+	info.Decode(r)
+	if err := r.Err(); err != nil {
+		return info, fmt.Errorf("lock of %s: %w", oid, err)
+	}
+	return info, nil
+}
+
 // breakDead breaks the lock of an owner that no longer watches the object. It
 // returns rados.ErrBusy when the owner lives.
 // former are clients that are dead for certain, whose watches the cluster has yet to
 // time out.
 func (l *lease) breakDead(ctx context.Context, former []entity.Addr) error {
-	b, err := l.io.Exec(ctx, l.oid, lock.Class, lock.MethodGetInfo, lock.GetInfo{Name: lockName}.Append(nil))
+	info, err := lockInfo(ctx, l.io, l.oid)
 	if err != nil {
 		return ignoreMissing(err)
-	}
-	var info lock.Info
-	r := denc.NewReader(b)
-	info.Decode(r)
-	if err := r.Err(); err != nil {
-		return fmt.Errorf("lock of %s: %w", l.oid, err)
 	}
 	watchers, err := l.io.ListWatchers(ctx, l.oid)
 	if err != nil {
@@ -119,19 +127,53 @@ func (l *lease) drop(locked bool) {
 	_ = l.watch.Close(ctx)
 }
 
-// leader makes one daemon of several the one that replays a namespace.
+// errReleased ends a leadership that an operator asked to give to others.
+var errReleased = errors.New("the leadership was released")
+
+// leader makes one daemon of several the one that replays a pool.
 type leader struct {
-	io   *rados.IoCtx
+	io   *rados.IoCtx // of the pool's default namespace
 	log  *slog.Logger
 	kick chan struct{}
-	// images names the images that this daemon replays, for the map that
-	// `rbd mirror pool status` reads.
-	images func() []string
 	// former is as whom earlier runs of this daemon were connected.
 	former []entity.Addr
+
+	mu       sync.Mutex
+	abdicate context.CancelCauseFunc // while it leads
+}
+
+// release gives the leadership to whoever wants it.
+func (l *leader) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.abdicate != nil {
+		l.abdicate(errReleased)
+	}
+}
+
+// leads reports whether this daemon is the leader.
+func (l *leader) leads() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.abdicate != nil
+}
+
+func (l *leader) setLeading(abdicate context.CancelCauseFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.abdicate = abdicate
 }
 
 func (l *leader) instanceID() string { return strconv.FormatUint(l.io.Client().GlobalID(), 10) }
+
+// holder returns the instance that is the leader, "" for none.
+func (l *leader) holder(ctx context.Context) string {
+	info, err := lockInfo(ctx, l.io, meta.Leader)
+	if err != nil || len(info.Lockers) == 0 {
+		return ""
+	}
+	return strconv.FormatInt(info.Lockers[0].Name.Num, 10)
+}
 
 func (l *leader) notified(n *rados.Notification) {
 	n.Ack(nil)
@@ -156,7 +198,26 @@ func (l *leader) lead(ctx context.Context, fn func(context.Context) error) error
 		return fmt.Errorf("watch %s: %w", meta.Leader, err)
 	}
 	locked := false
-	defer func() { held.drop(locked) }()
+	defer func() {
+		held.drop(locked)
+		if locked {
+			bye, done := context.WithTimeout(context.Background(), closeTimeout)
+			defer done()
+			l.tell(bye, wire.LeaderLockReleased)
+		}
+	}()
+	if err := l.claim(ctx, held); err != nil {
+		return err
+	}
+	locked = true
+	l.log.Info("this daemon is the leader", "instance", l.instanceID())
+	l.setLeading(cancel)
+	defer l.setLeading(nil)
+	return l.reign(ctx, fn)
+}
+
+// claim waits for the lock.
+func (l *leader) claim(ctx context.Context, held *lease) error {
 	for {
 		err := held.lock(ctx)
 		if errors.Is(err, rados.ErrBusy) {
@@ -165,7 +226,7 @@ func (l *leader) lead(ctx context.Context, fn func(context.Context) error) error
 			}
 		}
 		if err == nil {
-			break
+			return nil
 		}
 		if !errors.Is(err, rados.ErrBusy) {
 			return fmt.Errorf("lock %s: %w", meta.Leader, err)
@@ -175,9 +236,6 @@ func (l *leader) lead(ctx context.Context, fn func(context.Context) error) error
 			return context.Cause(ctx)
 		}
 	}
-	locked = true
-	l.log.Info("this daemon is the leader", "instance", l.instanceID())
-	return l.reign(ctx, fn)
 }
 
 func (l *leader) sleep(ctx context.Context, d time.Duration) {
@@ -190,57 +248,32 @@ func (l *leader) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// reign registers the instance and runs fn beside the heartbeats.
+// reign runs fn beside the heartbeats. It returns why the leadership ended.
 func (l *leader) reign(ctx context.Context, fn func(context.Context) error) error {
-	id := l.instanceID()
-	instance, err := take(ctx, l.io, meta.InstancePrefix+id, func(n *rados.Notification) { n.Ack(nil) }, func(error) {})
-	if err != nil {
-		return fmt.Errorf("instance object: %w", err)
-	}
-	if err := instance.lock(ctx); err != nil {
-		instance.drop(false)
-		return fmt.Errorf("lock the instance object: %w", err)
-	}
-	defer func() {
-		bye, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		_ = meta.RemoveInstance(bye, l.io, id)
-		instance.drop(true)
-		_ = l.io.Remove(bye, meta.InstancePrefix+id)
-		l.tell(bye, wire.LeaderLockReleased)
-	}()
-	if err := meta.AddInstance(ctx, l.io, id); err != nil {
-		return fmt.Errorf("register the instance: %w", err)
-	}
 	l.tell(ctx, wire.LeaderLockAcquired)
-	l.bury(ctx)
-	ctx, cancel := context.WithCancel(ctx)
-	beats := make(chan struct{})
-	go func() {
-		defer close(beats)
-		l.beat(ctx)
-	}()
-	err = fn(ctx)
+	beatCtx, cancel := context.WithCancel(ctx)
+	var beats sync.WaitGroup
+	beats.Go(func() { l.beat(beatCtx) })
+	err := fn(ctx)
 	cancel()
-	<-beats
+	beats.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return err
 }
 
-// beat sends heartbeats and keeps the map of images until ctx ends.
+// beat sends heartbeats until ctx ends.
 func (l *leader) beat(ctx context.Context) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
-		if err := l.mapImages(ctx); err != nil && ctx.Err() == nil {
-			l.log.Warn("map of images", "err", err)
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		l.tell(ctx, wire.LeaderHeartbeat)
-		l.bury(ctx)
 	}
 }
 
@@ -249,52 +282,4 @@ func (l *leader) tell(ctx context.Context, op uint32) {
 	if err != nil && ctx.Err() == nil && !errors.Is(err, rados.ErrTimedOut) {
 		l.log.Warn("tell the other daemons", "err", err)
 	}
-}
-
-// bury removes the instances that nobody watches any more.
-func (l *leader) bury(ctx context.Context) {
-	ids, err := meta.ListInstances(ctx, l.io)
-	if err != nil {
-		l.log.Warn("list instances", "err", err)
-		return
-	}
-	for _, id := range ids {
-		if id == l.instanceID() {
-			continue
-		}
-		watchers, err := l.io.ListWatchers(ctx, meta.InstancePrefix+id)
-		if err != nil && !errors.Is(err, rados.ErrNotFound) || len(watchers) > 0 {
-			continue
-		}
-		if err := ignoreMissing(l.io.Remove(ctx, meta.InstancePrefix+id)); err == nil {
-			err = meta.RemoveInstance(ctx, l.io, id)
-			l.log.Info("removed an instance that is gone", "instance", id, "err", err)
-		}
-	}
-}
-
-// mapImages makes the map of images say what this daemon replays. Its data is
-// what Ceph's daemons write: version 1 with no field but a zero.
-func (l *leader) mapImages(ctx context.Context) error {
-	have, err := meta.ImageMap(ctx, l.io)
-	if err != nil {
-		return err
-	}
-	set := make(map[string]wire.MirrorImageMap)
-	mine := make(map[string]bool)
-	data, at := denc.Begin(nil, 1, 1)
-	data = denc.End(denc.AppendU32(data, 0), at)
-	for _, gid := range l.images() {
-		mine[gid] = true
-		if have[gid].InstanceID != l.instanceID() {
-			set[gid] = wire.MirrorImageMap{InstanceID: l.instanceID(), Mapped: denc.TimeOf(time.Now()), Data: data}
-		}
-	}
-	var remove []string
-	for gid := range have {
-		if !mine[gid] {
-			remove = append(remove, gid)
-		}
-	}
-	return meta.UpdateImageMap(ctx, l.io, set, remove)
 }

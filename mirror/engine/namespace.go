@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +49,11 @@ type Namespace struct {
 	kick          chan struct{}
 	trashKick     chan struct{}
 
+	// spec is what is before an image's name: the pool and the namespace.
+	spec string
+
 	mu        sync.Mutex
+	held      bool // by an operator: no image is replayed
 	replayers map[string]*imageReplayer
 	running   sync.WaitGroup
 	locals    int
@@ -165,11 +172,29 @@ func (n *Namespace) list(ctx context.Context) error {
 				continue
 			}
 			r := newImageReplayer(n, gid)
+			r.hold(n.held)
 			n.replayers[gid] = r
 			n.running.Go(func() { r.run(ctx) })
 		}
 	}
 	return nil
+}
+
+// hold stops the replay of all images until it is called again to start them.
+func (n *Namespace) hold(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.held = on
+	for _, r := range n.replayers {
+		r.hold(on)
+	}
+}
+
+// all returns the replayers, by the names of their images.
+func (n *Namespace) all() []*imageReplayer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.SortedFunc(maps.Values(n.replayers), func(a, b *imageReplayer) int { return strings.Compare(a.describe(), b.describe()) })
 }
 
 // counts returns how many images each site mirrors.

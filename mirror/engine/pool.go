@@ -22,9 +22,12 @@ const (
 	// connectTimeout bounds how long a cluster is tried before it is told that
 	// it cannot be reached.
 	connectTimeout = 30 * time.Second
-	// peerPing is how often the remote pool is told that this site is there, and
-	// the namespaces are listed.
+	// peerPing is how often the remote pool is told that this site is there.
 	peerPing = 30 * time.Second
+	// namespacesInterval is how often the namespaces are listed.
+	namespacesInterval = 5 * time.Second
+	// releasePause is how long others have to take a leadership that was released.
+	releasePause = 5 * time.Second
 )
 
 // callout is something that an operator should know of a pool.
@@ -51,7 +54,10 @@ type Pool struct {
 
 	mu         sync.Mutex
 	instance   string
-	leading    map[string]bool
+	held       bool // by an operator: no image is replayed
+	local      *rados.IoCtx
+	leader     *leader
+	syncs      semaphore
 	namespaces map[string]*Namespace
 	trouble    *callout
 }
@@ -188,7 +194,50 @@ func (p *Pool) replay(ctx context.Context, local, remote *rados.Client) error {
 	p.instance = fmt.Sprint(local.GlobalID())
 	p.mu.Unlock()
 	p.show("", "")
-	return p.runNamespaces(ctx, localIO, remoteIO, s)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	defer cancel(nil)
+	pings.Go(func() { cancel(p.ping(ctx, localIO, remoteIO)) })
+	l := &leader{io: localIO, log: p.log, kick: make(chan struct{}, 1), former: p.former}
+	p.setSession(localIO, l)
+	defer p.setSession(nil, nil)
+	for {
+		err := l.lead(ctx, func(ctx context.Context) error {
+			defer p.changed()
+			p.changed()
+			return p.runNamespaces(ctx, localIO, remoteIO, s)
+		})
+		if !errors.Is(err, errReleased) {
+			return err
+		}
+		p.log.Info("the leadership was released")
+		l.sleep(ctx, releasePause)
+	}
+}
+
+// ping tells the remote pool now and then that this site is there. It returns the
+// first failure.
+func (p *Pool) ping(ctx context.Context, local, remote *rados.IoCtx) error {
+	tick := time.NewTicker(peerPing)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if _, err := p.identify(ctx, local, remote); err != nil {
+			return err
+		}
+	}
+}
+
+// setSession notes what this pool is connected by.
+func (p *Pool) setSession(local *rados.IoCtx, l *leader) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.local, p.leader = local, l
 }
 
 // identify tells the remote pool of this site and learns who is who.
@@ -231,11 +280,14 @@ func siteName(ctx context.Context, c *rados.Client) (string, error) {
 	return string(out), nil
 }
 
-// runNamespaces starts and stops the replay of namespaces as they are enabled,
-// and pings the peer. An error of any of them ends them all.
+// runNamespaces starts and stops the replay of namespaces as they are enabled. An
+// error of any of them ends them all.
 func (p *Pool) runNamespaces(ctx context.Context, local, remote *rados.IoCtx, s sites) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	syncs := make(semaphore, max(local.Client().Config().Int("rbd_mirror_concurrent_image_syncs"), 1))
+	p.mu.Lock()
+	p.syncs = syncs
+	p.mu.Unlock()
 	running := make(map[string]context.CancelFunc)
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -265,15 +317,12 @@ func (p *Pool) runNamespaces(ctx context.Context, local, remote *rados.IoCtx, s 
 				}
 			})
 		}
-		t := time.NewTimer(peerPing)
+		t := time.NewTimer(namespacesInterval)
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return context.Cause(ctx)
 		case <-t.C:
-		}
-		if _, err := p.identify(ctx, local, remote); err != nil {
-			return err
 		}
 	}
 }
@@ -302,23 +351,34 @@ func mirroredNamespaces(ctx context.Context, pool *rados.IoCtx) (map[string]stri
 	return out, nil
 }
 
-// namespace replays one namespace whenever this daemon is its leader.
+// namespace replays one namespace.
 func (p *Pool) namespace(ctx context.Context, local, remote *rados.IoCtx, s sites, syncs semaphore) error {
 	n := newNamespace(local, remote, s, syncs, p.memory, p.log)
-	l := &leader{io: local, log: p.log, kick: make(chan struct{}, 1), images: n.gids, former: p.former}
-	return l.lead(ctx, func(ctx context.Context) error {
-		p.led(local.Namespace(), n)
-		defer p.led(local.Namespace(), nil)
-		return n.run(ctx)
+	n.spec = p.name + "/"
+	if ns := local.Namespace(); ns != "" {
+		n.spec += ns + "/"
+	}
+	p.add(local.Namespace(), n)
+	defer p.add(local.Namespace(), nil)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var shown sync.WaitGroup
+	defer shown.Wait()
+	defer cancel(nil)
+	shown.Go(func() {
+		if err := newInstance(local, n.log, n.gids).run(ctx); err != nil {
+			cancel(err)
+		}
 	})
+	return n.run(ctx)
 }
 
-// led notes that this daemon replays a namespace, or no longer does.
-func (p *Pool) led(name string, n *Namespace) {
+// add notes that this daemon replays a namespace; nil, that it no longer does.
+func (p *Pool) add(name string, n *Namespace) {
 	p.mu.Lock()
 	if n == nil {
 		delete(p.namespaces, name)
 	} else {
+		n.hold(p.held)
 		p.namespaces[name] = n
 	}
 	p.mu.Unlock()
@@ -347,8 +407,8 @@ func (p *Pool) status() poolStatus {
 	if p.trouble != nil {
 		s.Callouts["1"] = *p.trouble
 	}
+	s.Leader = p.leader != nil && p.leader.leads()
 	for name, n := range p.namespaces {
-		s.Leader = true
 		local, remote := n.counts()
 		s.Namespaces[name] = namespaceStatus{local, remote}
 	}

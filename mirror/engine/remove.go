@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rbdm/rbdm/mirror/meta"
@@ -91,18 +92,24 @@ func (r *imageReplayer) removeEntry(ctx context.Context, id string, e wire.Mirro
 	return errAgain
 }
 
+// mirrorTrash returns the images in the trash that mirroring moved there.
+func mirrorTrash(ctx context.Context, io *rados.IoCtx) ([]rbd.TrashEntry, error) {
+	entries, err := rbd.TrashList(ctx, io)
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	return slices.DeleteFunc(entries, func(e rbd.TrashEntry) bool { return e.Source != rbd.TrashMirroring }), nil
+}
+
 // purgeTrash removes the images that mirroring moved to the trash and whose time
 // has come. It returns when to look again.
 func purgeTrash(ctx context.Context, io *rados.IoCtx) (pending bool, err error) {
-	entries, err := rbd.TrashList(ctx, io)
+	entries, err := mirrorTrash(ctx, io)
 	if err != nil {
-		return false, ignoreMissing(err)
+		return false, err
 	}
 	var errs []error
 	for _, e := range entries {
-		if e.Source != rbd.TrashMirroring {
-			continue
-		}
 		if time.Now().Before(e.Until) {
 			pending = true
 			continue

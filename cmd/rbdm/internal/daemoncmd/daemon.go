@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/pflag"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
+	"github.com/rbdm/rbdm/mirror/adminsocket"
 	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/engine"
 	"github.com/rbdm/rbdm/msgr2/entity"
@@ -108,7 +110,38 @@ func run(ctx context.Context, args []string, std streams.Streams, version string
 	for _, w := range cfg.Warnings() {
 		log.Warn("configuration", "problem", w)
 	}
-	return engine.NewDaemon(engine.Config{Local: cfg, Version: version, Logger: log, Checkpoints: memory}).Run(ctx)
+	d := engine.NewDaemon(engine.Config{Local: cfg, Version: version, Logger: log, Checkpoints: memory})
+	ctx, cancel := context.WithCancel(ctx)
+	var socket sync.WaitGroup
+	defer socket.Wait()
+	defer cancel()
+	socket.Go(func() { serveAdmin(ctx, adminSocket(cfg), d, version, log) })
+	return d.Run(ctx)
+}
+
+// adminSocket returns the path of the admin socket; by default it is named after
+// the process, as several daemons may run as the same client.
+func adminSocket(cfg *conf.Config) string {
+	path, from, _ := cfg.Lookup("admin_socket")
+	if from == conf.LevelDefault {
+		return cfg.Expand("$run_dir/$cluster-$name.$pid.$cctid.asok")
+	}
+	return path
+}
+
+// serveAdmin answers on the admin socket. The daemon works without it.
+func serveAdmin(ctx context.Context, path string, d *engine.Daemon, version string, log *slog.Logger) {
+	if path == "" {
+		return
+	}
+	commands := func() []adminsocket.Command {
+		return append(d.AdminCommands(), adminsocket.Command{Words: "version", Help: "get ceph version", Run: func(context.Context) ([]byte, error) {
+			return adminsocket.JSON(map[string]string{"version": version, "release_type": "rbdm"})
+		}})
+	}
+	if err := adminsocket.Serve(ctx, path, commands); err != nil {
+		log.Warn("working without an admin socket", "err", err)
+	}
 }
 
 // defaultCheckpoints stands for the file that is named after cluster and client.
