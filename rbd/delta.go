@@ -100,6 +100,10 @@ func (img *Image) readHistory(ctx context.Context, h *header, from, to uint64) (
 	if !h.has(FeatureObjectMap | FeatureFastDiff) {
 		return nil, "the image does not have the fast-diff feature", nil
 	}
+	if from != 0 && h.parentAt(from) != nil && h.parentAt(to) == nil {
+		// What the maps call a hole showed the parent before and zeros now.
+		return nil, "the image was flattened", nil
+	}
 	points := pointsBetween(h, from, to)
 	before, err := img.readFlags(ctx, points)
 	if err != nil {

@@ -264,7 +264,10 @@ func (img *Image) rollbackObjects(ctx context.Context, id, size uint64, p Progre
 	err := forEach(ctx, 0, n, img.managementDepth(), p, func(ctx context.Context, obj uint64) error {
 		op := rados.NewOp()
 		op.Rollback(id)
-		return ignoreNotFound(h.dataIO.Operate(ctx, h.objectName(obj), op))
+		if err := ignoreNotFound(h.dataIO.Operate(ctx, h.objectName(obj), op)); err != nil {
+			return err
+		}
+		return img.rollbackToParent(ctx, h, id, obj)
 	})
 	if err != nil {
 		return err
@@ -273,6 +276,45 @@ func (img *Image) rollbackObjects(ctx context.Context, id, size uint64, p Progre
 		return img.rollbackMap(ctx, h, m, id)
 	}
 	return nil
+}
+
+// rollbackToParent gives an object that does not exist at a snapshot the parent's
+// data that the snapshot shows there, if the head has parted with the parent since,
+// wholly or with a part of it.
+func (img *Image) rollbackToParent(ctx context.Context, h *header, id, obj uint64) error {
+	if !h.showsLess(id, obj) {
+		return nil
+	}
+	oid := h.objectName(obj)
+	if _, err := h.dataIO.Stat(ctx, oid); !errors.Is(err, rados.ErrNotFound) {
+		return err
+	}
+	data, err := img.readMissing(ctx, h, id, obj, 0, h.layout.ObjectSize())
+	if err != nil || isZero(data) {
+		return err
+	}
+	op := rados.NewOp()
+	img.hint(op, h)
+	extents, payload := sparseOf(data, false)
+	at := 0
+	for _, e := range extents {
+		op.Write(e.Off, payload.Slice(at, int(e.Len)))
+		at += int(e.Len)
+	}
+	return h.dataIO.Operate(ctx, oid, op)
+}
+
+// showsLess reports whether of the parent's data that an object shows at a snapshot,
+// if it is missing, the head would not show all.
+func (h *header) showsLess(id, obj uint64) bool {
+	var then, now uint64
+	for _, r := range h.overlapAt(id, obj) {
+		then += r.Len
+	}
+	for _, r := range h.headOverlap(obj) {
+		now += r.Len
+	}
+	return then > now
 }
 
 // rollbackMap takes out of the head's map what the snapshot's map, if it can be
@@ -288,12 +330,12 @@ func (img *Image) rollbackMap(ctx context.Context, h *header, m *headMap, id uin
 	}
 	n := min(bits.Len(), h.layout.Objects(h.size))
 	for i := uint64(0); i < n; {
-		if bits.Get(i) != objectmap.Nonexistent {
+		if bits.Get(i) != objectmap.Nonexistent || h.showsLess(id, i) {
 			i++
 			continue
 		}
 		end := i + 1
-		for end < n && bits.Get(end) == objectmap.Nonexistent {
+		for end < n && bits.Get(end) == objectmap.Nonexistent && !h.showsLess(id, end) {
 			end++
 		}
 		if err := m.set(ctx, i, end, objectmap.Nonexistent, anyState); err != nil {

@@ -154,11 +154,17 @@ func (c *snapCopy) setHead(ctx context.Context, srcID uint64) error {
 		}
 		changed = true
 	}
-	if p := c.src.header().parentAt(srcID); h.parent != nil && !c.r.Flatten {
-		overlap := uint64(0)
-		if p != nil {
-			overlap = p.Overlap
+	p := c.src.header().parentAt(srcID)
+	if p == nil && h.parent != nil && !c.r.Flatten {
+		// The source was flattened. Parting with the parent takes it away from the
+		// snapshots as well, so they get its data before.
+		if err := c.dst.flatten(ctx, nil); err != nil {
+			return fmt.Errorf("flatten: %w", err)
 		}
+		h, changed = c.dst.header(), true
+	}
+	if h.parent != nil && !c.r.Flatten {
+		overlap := p.Overlap
 		if h.parent.Overlap != overlap || changed {
 			op := rados.NewOp()
 			c.dst.guard(op)

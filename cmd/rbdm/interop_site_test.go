@@ -195,7 +195,8 @@ func eventually(t *testing.T, what string, limit time.Duration, ok func() (bool,
 
 // try runs a real tool that may fail and returns what it printed.
 func (s *site) try(t *testing.T, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	// It is used for cleaning up as well, when the test's context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	out, err := s.command(ctx, args...).CombinedOutput()
 	return string(out), err
@@ -212,7 +213,7 @@ func waitSynced(t *testing.T, primary, replica *site, spec string) {
 			return false, out
 		}
 		for _, snap := range parseSnaps(t, out) {
-			if ns := snap.Namespace; ns.Complete && ns.PrimarySnapID == newest && strings.HasPrefix(ns.State, "non-primary") {
+			if ns := snap.Namespace; ns.Complete && ns.PrimarySnapID == newest && ns.State != "primary" {
 				return true, out
 			}
 		}

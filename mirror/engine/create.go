@@ -101,6 +101,11 @@ func (r *imageReplayer) clone(ctx context.Context, remote *rbd.Image, p rbd.Pare
 	if err != nil {
 		return err
 	}
+	// The format stays the primary's, whatever is the default here.
+	o.CloneFormat = 1
+	if remote.OpFeatures()&rbd.OpFeatureCloneChild != 0 {
+		o.CloneFormat = 2
+	}
 	_, err = rbd.Clone(ctx, localIO, id, snapID, r.ns.local, remote.Name(), o)
 	return err
 }

@@ -109,6 +109,9 @@ func (r *imageReplayer) run(ctx context.Context) {
 			r.log.Warn("replay failed", "err", err, "retry", pause)
 			r.say(wire.MirrorStatusError, "error bootstrapping replay: "+err.Error())
 		}
+		// What failed may itself have told the watchers of a change, this one among
+		// them.
+		rest(ctx, pause/8)
 		r.wait(ctx, pause)
 		pause = min(2*pause, retryLast)
 	}
@@ -119,6 +122,16 @@ func (r *imageReplayer) say(state uint8, description string) {
 	r.state = stateNames[state]
 	r.mu.Unlock()
 	r.ns.status.set(r.gid, state, description)
+}
+
+// rest returns when d has passed or ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // wait returns when somebody pokes, d has passed or ctx ends.
@@ -298,8 +311,11 @@ func (r *imageReplayer) refresh(ctx context.Context, local, remote *rbd.Image) e
 // act does what was decided. again is false when the session is over.
 func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d decision) (again bool, err error) {
 	idle := func(state uint8, description string) (bool, error) {
-		// Pruning may wait for others: what is already true is told before.
-		r.say(state, description)
+		// Pruning may wait for others: what is already true is told before. But one
+		// who is told of a demotion may promote at once, and needs the lock.
+		if d.verdict == verdictIdle {
+			r.say(state, description)
+		}
 		if err := r.prune(ctx, local, remote, d); err != nil {
 			return false, err
 		}
@@ -307,6 +323,7 @@ func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d dec
 		if err := r.unlock(ctx, local); err != nil {
 			return false, err
 		}
+		r.say(state, description)
 		r.wait(ctx, recheck)
 		return true, nil
 	}
