@@ -22,11 +22,35 @@ func TestBuiltMapRoundTrips(t *testing.T) {
 	}
 }
 
-func TestMSRRulesAreReadButNotRun(t *testing.T) {
-	m := Build([][]int32{{0}}, false)
-	m.Rules[0].Type = RuleMSRFirstN
-	if _, err := m.Do(nil, 0, 1, 1, nil, nil); !errors.Is(err, ErrMSR) {
-		t.Errorf("got %v", err)
+// A rule of the multi-step-retry kind that is no sequence of blocks maps to
+// nothing; those that are well-formed are held to osdmaptool in rados/osdmap.
+func TestMalformedMSRRulesMapToNothing(t *testing.T) {
+	take, emit := Step{Op: OpTake, Arg1: -1}, Step{Op: OpEmit}
+	pick := func(n, kind int32) Step { return Step{Op: OpChooseMSR, Arg1: n, Arg2: kind} }
+	in := []uint32{1 << 16, 1 << 16, 1 << 16, 1 << 16}
+	for _, c := range []struct {
+		want  int
+		steps []Step
+	}{
+		{3, []Step{take, pick(0, TypeHost), pick(1, TypeOSD), emit}},
+		{1, []Step{{Op: OpTake, Arg1: 2}, emit}},
+		{0, []Step{{Op: OpTake, Arg1: -50}, pick(0, TypeOSD), emit}},
+		{0, []Step{{Op: OpTake, Arg1: 2}, pick(0, TypeOSD), emit}},
+		{0, []Step{take, emit}},
+		{0, []Step{take, pick(0, TypeOSD)}},
+		{0, []Step{pick(0, TypeOSD), emit}},
+		{0, []Step{take, {Op: OpChooseFirstN}, emit}},
+		{0, []Step{take, pick(-1, TypeOSD), emit}},
+		{0, []Step{take, pick(1<<30, TypeHost), pick(1<<30, TypeOSD), emit}},
+		{0, []Step{take, pick(0, TypeHost), emit}},
+		{0, []Step{take, pick(0, TypeOSD), pick(1, TypeOSD), emit}},
+		{0, nil},
+	} {
+		m := Build([][]int32{{0}, {1}, {2}, {3}}, false)
+		m.Rules[0].Type, m.Rules[0].Steps = RuleMSRFirstN, c.steps
+		if got, err := m.Do(nil, 0, 1, 3, in, nil); err != nil || len(got) != c.want {
+			t.Errorf("%+v: %v, %v", c.steps, got, err)
+		}
 	}
 }
 

@@ -4,11 +4,10 @@
 // to 20.2. All of it is pure: a Map is immutable once it is in use, and Do
 // keeps no state between calls.
 //
-// Multi-step-retry rules (20.2, the feature CRUSH_MSR) are read and written but
-// not run: Do answers ErrMSR. A client must not advertise that feature.
+// Multi-step-retry rules (20.2, the feature CRUSH_MSR) are run as well.
 //
 //	hash.go     the integer hash            ln.go, ln_table.go  straw2's logarithm
-//	bucket.go   choosing one item           mapper.go           rules
+//	bucket.go   choosing one item           mapper.go, msr.go   rules
 //	map.go      types                       codec.go            encoding
 //	build.go    simple maps
 package crush

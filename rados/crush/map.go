@@ -49,13 +49,8 @@ const (
 	itemUndef int32 = 0x7ffffffe
 )
 
-var (
-	// ErrMSR says that a rule is of the multi-step-retry kind of 20.2, which
-	// this package does not run.
-	ErrMSR = errors.New("multi-step-retry CRUSH rules are not supported")
-	// ErrNoRule says that the map has no rule of that number.
-	ErrNoRule = errors.New("no such CRUSH rule")
-)
+// ErrNoRule says that the map has no rule of that number.
+var ErrNoRule = errors.New("no such CRUSH rule")
 
 // Bucket is one inner node of the hierarchy.
 type Bucket struct {
@@ -216,6 +211,9 @@ func (m *Map) check() error {
 		if err := visit(i, 0); err != nil {
 			return err
 		}
+	}
+	if err := m.checkMSR(); err != nil {
+		return err
 	}
 	return m.checkChooseArgs()
 }

@@ -12,7 +12,7 @@ func (m *Map) Do(result []int32, rule int, x uint32, size int, weights []uint32,
 	}
 	ru := m.Rules[rule]
 	if ru.IsMSR() {
-		return result, fmt.Errorf("rule %d: %w", rule, ErrMSR)
+		return m.doMSR(result, ru, x, size, weights, args), nil
 	}
 	if size <= 0 {
 		return result, nil

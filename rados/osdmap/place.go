@@ -44,8 +44,7 @@ func (m *Map) PGToUpActing(pg PG) (up []int32, upPrimary int32, acting []int32, 
 }
 
 // MapPG fills p with the OSDs of a PG, reusing its slices. It fails with
-// ErrNoPool, or with crush.ErrNoRule or crush.ErrMSR when the pool's rule is
-// missing or cannot be run; then p holds only what pg_temp says.
+// ErrNoPool, or with crush.ErrNoRule when the pool's rule is missing; then p holds only what pg_temp says.
 func (m *Map) MapPG(pg PG, p *Placement) error {
 	p.Up, p.Acting, p.UpPrimary, p.ActingPrimary = p.Up[:0], p.Acting[:0], -1, -1
 	pool := m.Pools[pg.Pool]

@@ -21,6 +21,7 @@ type shape struct {
 	legacy             bool
 	args               bool
 	ecopt              bool // EC_OPTIMIZATIONS, which only 20.2 knows
+	msr                bool // multi-step-retry rules, likewise
 	special            bool // temp, upmaps, affinities, down, out and missing OSDs
 	pg                 uint32
 }
@@ -42,6 +43,11 @@ func shapes() []shape {
 	}
 	return append(s,
 		shape{name: "ecopt", osds: 40, hosts: 12, racks: 3, alg: crush.AlgStraw2, ecopt: true, special: true, pg: 256},
+		shape{name: "msr", osds: 40, hosts: 12, racks: 3, alg: crush.AlgStraw2, msr: true, pg: 256},
+		shape{name: "msr", osds: 120, hosts: 30, racks: 5, alg: crush.AlgStraw2, msr: true, special: true, args: true, pg: 256},
+		shape{name: "msr", osds: 9, hosts: 4, racks: 2, alg: crush.AlgStraw2, msr: true, special: true, pg: 128},
+		shape{name: "msr-mixed", osds: 60, hosts: 12, racks: 3, mixed: true, msr: true, special: true, pg: 256},
+		shape{name: "msr-uniform", osds: 24, hosts: 8, racks: 4, alg: crush.AlgUniform, msr: true, special: true, pg: 128},
 		shape{name: "mixed", osds: 60, hosts: 12, racks: 3, mixed: true, special: true, pg: 300},
 		shape{name: "mixed-legacy", osds: 60, hosts: 12, racks: 3, mixed: true, special: true, legacy: true, pg: 300})
 }
@@ -52,7 +58,7 @@ func (s shape) String() string {
 
 // features returns the mask by which the map is encoded.
 func (s shape) features() uint64 {
-	if s.ecopt {
+	if s.ecopt || s.msr {
 		return FeaturesTentacle
 	}
 	return FeaturesReef
@@ -196,6 +202,13 @@ func (s shape) crush(rng *rand.Rand) *crush.Map {
 	take, emit := crush.Step{Op: crush.OpTake, Arg1: -1}, crush.Step{Op: crush.OpEmit}
 	st := func(op uint32, a, b int32) crush.Step { return crush.Step{Op: op, Arg1: a, Arg2: b} }
 	m.Rules = nil
+	if s.msr {
+		m.Rules, m.Tunables.HasMSR = msrRules(take, emit), true
+		for i := range m.Rules {
+			m.RuleNames[int32(i)] = fmt.Sprintf("rule%d", i)
+		}
+		return m
+	}
 	for i, steps := range [][]crush.Step{
 		{take, st(crush.OpChooseLeafFirstN, 0, crush.TypeHost), emit},
 		{st(crush.OpSetChooseLeafTries, 5, 0), st(crush.OpSetChooseTries, 100, 0), take, st(crush.OpChooseLeafIndep, 0, crush.TypeHost), emit},
@@ -212,6 +225,26 @@ func (s shape) crush(rng *rand.Rand) *crush.Map {
 		m.RuleNames[int32(i)] = fmt.Sprintf("rule%d", i)
 	}
 	return m
+}
+
+// msrRules returns rules of the multi-step-retry kind for the five pools.
+func msrRules(take, emit crush.Step) (rules []*crush.Rule) {
+	st := func(op uint32, a, b int32) crush.Step { return crush.Step{Op: op, Arg1: a, Arg2: b} }
+	pick := func(n, kind int32) crush.Step { return st(crush.OpChooseMSR, n, kind) }
+	for i, steps := range [][]crush.Step{
+		{take, pick(0, crush.TypeHost), pick(1, crush.TypeOSD), emit},
+		{st(crush.OpSetMSRDescents, 30, 0), take, pick(3, crush.TypeHost), pick(2, crush.TypeOSD), emit},
+		{st(crush.OpSetMSRCollisionTries, 7, 0), take, pick(2, 3), pick(2, crush.TypeHost), pick(1, crush.TypeOSD), emit, take, pick(1, crush.TypeOSD), emit},
+		{take, pick(2, 3), pick(2, crush.TypeOSD), emit},
+		{take, pick(0, crush.TypeOSD), emit},
+	} {
+		kind := crush.RuleMSRFirstN
+		if i == 1 || i == 3 {
+			kind = crush.RuleMSRIndep
+		}
+		rules = append(rules, &crush.Rule{Ruleset: uint8(i), Type: kind, MinSize: 1, MaxSize: 10, Steps: steps})
+	}
+	return rules
 }
 
 // weigh gives a bucket's items weights and fills the tables of its algorithm.
