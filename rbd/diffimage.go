@@ -1,6 +1,7 @@
 package rbd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -89,7 +90,7 @@ func (w *differ) run(ctx context.Context, fn func(DiffExtent) error) error {
 	period := set << l.Order()
 	first, last := w.off/period*set, (w.end-1)/period*set+set
 	last = min(last, l.Objects(w.end))
-	const batch = 256
+	batch := max(256/set, 1) * set
 	for at := first; at < last; at += batch {
 		n := min(batch, last-at)
 		found := make([][]DiffExtent, n)
@@ -101,18 +102,15 @@ func (w *differ) run(ctx context.Context, fn func(DiffExtent) error) error {
 		if err != nil {
 			return err
 		}
-		all := slices.Concat(found...)
-		if l.Striped() {
-			slices.SortFunc(all, func(a, b DiffExtent) int {
-				if a.Off < b.Off {
-					return -1
+		// Ranges are joined within a set of objects, which is how librbd reports
+		// them.
+		for objects := range slices.Chunk(found, int(set)) {
+			all := slices.Concat(objects...)
+			slices.SortFunc(all, func(a, b DiffExtent) int { return cmp.Compare(a.Off, b.Off) })
+			for _, d := range mergeExtents(all) {
+				if err := fn(d); err != nil {
+					return err
 				}
-				return 1
-			})
-		}
-		for _, d := range mergeExtents(all) {
-			if err := fn(d); err != nil {
-				return err
 			}
 		}
 	}

@@ -37,6 +37,9 @@ const (
 // errStream says that a stream is not one of rbd's.
 var errStream = fmt.Errorf("bad stream: %w", rados.ErrInvalid)
 
+// ErrBanner says that a stream does not begin as the format that was asked for.
+var ErrBanner = fmt.Errorf("%w: wrong banner", errStream)
+
 // streamWriter writes records.
 type streamWriter struct {
 	w   *bufio.Writer
@@ -133,7 +136,7 @@ func (s *streamReader) banner(want ...string) (string, error) {
 			return b, err
 		}
 	}
-	return "", fmt.Errorf("%w: it does not begin with %q", errStream, want[0])
+	return "", fmt.Errorf("%w: it does not begin with %q", ErrBanner, want[0])
 }
 
 // tag reads a record's tag and, in version 2, its length.

@@ -80,6 +80,7 @@ var texts = map[Errno]string{
 	ErrPermission:        "operation not permitted",
 	ErrNotFound:          "no such file or directory",
 	ErrInterrupted:       "interrupted system call",
+	25:                   "inappropriate ioctl for device",
 	ErrIO:                "input/output error",
 	ErrNoDevice:          "no such device or address",
 	ErrTooBig:            "argument list too long",
