@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop cross bigendian interop clean
+.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -30,6 +30,9 @@ cross: ## static builds of every platform we ship
 
 bigendian: ## the codecs' tests on big-endian s390x under qemu-user
 	scripts/bigendian
+
+golden: ## renew the golden bytes from real clusters (root, Debian)
+	scripts/golden 16 18 20
 
 interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, Debian)
 	scripts/interop-rados 16 18 20

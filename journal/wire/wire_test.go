@@ -173,15 +173,3 @@ func TestAnEntryThatIsCutOrChanged(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	f.Add(Entry{TagTID: 1, Data: Event{Type: EventSnapCreate, Name: "s", Namespace: noNamespace}.Append(nil)}.Append(nil))
-	f.Add(ClientData{Kind: ClientMirrorPeer, SyncPoints: []SyncPoint{{Namespace: noNamespace}}}.Append(nil))
-	f.Add(Client{ID: "x", Commit: CommitPosition{{Object: 1}}}.Append(nil))
-	f.Fuzz(func(_ *testing.T, p []byte) {
-		for _, v := range []codec{&Entry{}, &Event{}, &ClientData{}, &TagData{}, &Client{}, &Tag{}, &CommitPosition{}, &TagList{}} {
-			v.Decode(denc.NewReader(p))
-			v.Append(nil)
-		}
-	})
-}

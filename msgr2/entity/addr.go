@@ -125,9 +125,9 @@ func (a Addr) Append(b []byte) []byte {
 
 func (a Addr) appendSockaddr(b []byte) []byte {
 	if a.IsBlank() {
-		// Ceph writes a blank address's family with nothing behind it, or
-		// nothing at all; readers take both.
-		return denc.AppendU32(b, 0)
+		// Ceph writes the longest sockaddr it knows, all of it zero; readers
+		// take any length.
+		return append(denc.AppendU32(b, sockaddr6), make([]byte, sockaddr6)...)
 	}
 	ip := a.IP.Addr()
 	if ip.Is4() {

@@ -78,3 +78,7 @@ func checkCompiled(t *testing.T, file string, m *Map) {
 }
 
 func FuzzTypes(f *testing.F) { denctest.Fuzz(f, types) }
+
+func TestPublicCorpus(t *testing.T) {
+	denctest.Corpus(t, types, map[string]string{"CrushWrapper": "Map"}, nil)
+}

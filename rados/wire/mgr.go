@@ -157,13 +157,18 @@ func (m *MgrClose) Decode(r *denc.Reader) {
 }
 
 // MgrConfigure is MMgrConfigure, version 4: how often to send a MgrReport.
-// Queries for OSD and MDS metrics, which only those daemons get, are not read.
 type MgrConfigure struct {
 	// Period is in seconds; 0 stops the reports.
 	Period uint32
 	// Threshold is the least priority of the counters wanted.
 	Threshold uint32
+	// Queries are the queries for OSD and MDS metrics as they are encoded; nil is
+	// none, as for all other daemons. They alias the decoded front.
+	Queries []byte
 }
+
+// noQueries is an empty list and a false.
+const noQueries = "\x00\x00\x00\x00\x00"
 
 // Header implements Front.
 func (*MgrConfigure) Header() Header { return Header{TypeMgrConfigure, 4, 1} }
@@ -171,8 +176,10 @@ func (*MgrConfigure) Header() Header { return Header{TypeMgrConfigure, 4, 1} }
 // Append implements Front.
 func (m *MgrConfigure) Append(b []byte) []byte {
 	b = denc.AppendU32(denc.AppendU32(b, m.Period), m.Threshold)
-	b = denc.AppendU32(b, 0)         // OSD queries
-	return denc.AppendBool(b, false) // MDS queries
+	if m.Queries == nil {
+		return append(b, noQueries...)
+	}
+	return append(b, m.Queries...)
 }
 
 // Decode implements Front.
@@ -180,5 +187,8 @@ func (m *MgrConfigure) Decode(r *denc.Reader) {
 	*m = MgrConfigure{Period: r.U32()}
 	if r.Len() > 0 {
 		m.Threshold = r.U32()
+	}
+	if r.Len() > 0 {
+		m.Queries = r.Rest()
 	}
 }

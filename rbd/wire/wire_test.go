@@ -98,22 +98,6 @@ func TestObjectMapOfARealCluster(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	f.Add(mirrorSnap.Append(nil))
-	f.Add(NotifyMessage{Op: NotifySnapCreate, Name: "s", Namespace: mirrorSnap}.Append(nil))
-	f.Add(ObjectMap{Objects: 5, Packed: []byte{0xc0, 0}}.Append(nil))
-	f.Add(ImageState{Name: "n"}.Append(nil))
-	f.Fuzz(func(t *testing.T, p []byte) {
-		for _, v := range []codec{&SnapshotNamespace{}, &SnapshotInfo{}, &ParentImageSpec{}, &ChildImageSpec{}, &TrashImageSpec{}, &ObjectMap{},
-			&NotifyMessage{}, &NotifyResponse{}, &MirrorPeer{}, &MirrorImage{}, &MirrorSiteStatus{}, &MirrorImageStatus{}, &MirrorImageMap{},
-			&MirroringMessage{}, &ImageState{}, &Parent{}, &SnapshotRecord{}, &MigrationSpec{}, &GroupSpec{}, &GroupImageStatus{},
-			&GroupSnapshot{}, &MirrorStoredStatus{}} {
-			v.Decode(denc.NewReader(p))
-			v.Append(nil)
-		}
-	})
-}
-
 // TestSnapshotRecordOfAnOldRelease reads a record of version 7, whose parent is
 // in the record itself.
 func TestSnapshotRecordOfAnOldRelease(t *testing.T) {

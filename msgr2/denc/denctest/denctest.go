@@ -160,7 +160,7 @@ func (inv *Inventory) Golden(t *testing.T, types Types, check func(t *testing.T,
 }
 
 // Note counts v, and what is in it, as proven by bytes of the release. Of what
-// is in it only what is not empty counts.
+// is in it, fields only count when they are not empty.
 func (inv *Inventory) Note(release string, v any) {
 	if w, ok := v.(*wrapped); ok {
 		v = w.v
@@ -194,12 +194,12 @@ func (inv *Inventory) walk(release string, v reflect.Value, top bool) {
 			return
 		}
 		for i := range v.Len() {
-			inv.walk(release, v.Index(i), false)
+			inv.walk(release, v.Index(i), true)
 		}
 	case reflect.Map:
 		for it := v.MapRange(); it.Next(); {
-			inv.walk(release, it.Key(), false)
-			inv.walk(release, it.Value(), false)
+			inv.walk(release, it.Key(), true)
+			inv.walk(release, it.Value(), true)
 		}
 	}
 }

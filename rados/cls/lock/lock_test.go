@@ -81,14 +81,3 @@ func TestLocksOfRealClusters(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	f.Add(Lock{Name: "n"}.Append(nil))
-	f.Add(Info{Lockers: []Locker{{Cookie: "c"}}}.Append(nil))
-	f.Fuzz(func(_ *testing.T, p []byte) {
-		for _, v := range []codec{&Lock{}, &Unlock{}, &BreakLock{}, &GetInfo{}, &AssertLocked{}, &SetCookie{}, &Info{}} {
-			v.Decode(denc.NewReader(p))
-			v.Append(nil)
-		}
-	})
-}
