@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/rbd"
@@ -49,6 +51,31 @@ type decision struct {
 	resume *rbd.Snapshot
 	// discard is the local snapshot to remove.
 	discard *rbd.Snapshot
+}
+
+// String is for logs.
+func (d decision) String() string {
+	names := [...]string{"idle", "sync", "discard", "primary", "orphan", "demoted", "wait", "split-brain"}
+	id := func(s *rbd.Snapshot) uint64 {
+		if s == nil {
+			return 0
+		}
+		return s.ID
+	}
+	return fmt.Sprintf("%s base %d=%d target %d resume %d discard %d", names[d.verdict], id(d.baseLocal), id(d.baseRemote), id(d.target), id(d.resume), id(d.discard))
+}
+
+// brief are mirror snapshots for a log.
+type brief []rbd.Snapshot
+
+// String returns what counts for decisions.
+func (b brief) String() string {
+	var out strings.Builder
+	for _, s := range b {
+		n := s.Namespace
+		fmt.Fprintf(&out, "[%d state:%d complete:%v of:%d peers:%d]", s.ID, n.State, n.Complete, n.PrimarySnapID, len(n.PeerUUIDs))
+	}
+	return out.String()
 }
 
 // decide compares the mirror snapshots of both sites, each oldest first. It is

@@ -273,6 +273,7 @@ func (r *imageReplayer) replay(ctx context.Context, local, remote *rbd.Image) er
 			return err
 		}
 		d := decide(snapshots.Mirror(local), snapshots.Mirror(remote), r.ns.sites, r.remembers(local))
+		r.log.Debug("decided", "decision", d, "local", brief(snapshots.Mirror(local)), "remote", brief(snapshots.Mirror(remote)))
 		if resync && d.verdict != verdictPrimary {
 			r.log.Info("resync was requested: the local image goes")
 			return r.discardLocal(ctx, local)

@@ -59,10 +59,21 @@ func (i *instance) run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			bye, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			return ignoreBlocklisted(i.mapImages(bye))
 		case <-tick.C:
 		}
 	}
+}
+
+// ignoreBlocklisted turns the failure of a client that was shut out into none: it
+// has nothing left to tidy up.
+func ignoreBlocklisted(err error) error {
+	if errors.Is(err, rados.ErrBlocklisted) {
+		return nil
+	}
+	return err
 }
 
 // bury removes the instances that nobody watches any more.

@@ -209,8 +209,12 @@ func (n *Namespace) gids() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	out := make([]string, 0, len(n.replayers))
-	for gid := range n.replayers {
-		out = append(out, gid)
+	for gid, r := range n.replayers {
+		select {
+		case <-r.done:
+		default:
+			out = append(out, gid)
+		}
 	}
 	return out
 }

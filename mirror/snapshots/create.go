@@ -114,15 +114,19 @@ func CreatePrimary(ctx context.Context, img *rbd.Image, gid string, o PrimaryOpt
 			return id, err
 		}
 	}
-	return id, prune(ctx, img, peers)
+	return id, prune(ctx, img, peers, id)
 }
 
 // minSnapshots is the least that rbd_mirroring_max_mirroring_snapshots can say.
 const minSnapshots = 3
 
-// prune unlinks what a new snapshot made superfluous. That this fails does not
+// prune unlinks what the new snapshot newest made superfluous. That this fails does not
 // make the new snapshot a failure: the next one tries again.
-func prune(ctx context.Context, img *rbd.Image, peers []string) error {
+func prune(ctx context.Context, img *rbd.Image, peers []string, newest uint64) error {
+	// It was completed since it was last read.
+	if err := img.Refresh(ctx); err != nil {
+		return err
+	}
 	limit := 5
 	values, err := img.Config(ctx)
 	if err != nil {
@@ -136,7 +140,7 @@ func prune(ctx context.Context, img *rbd.Image, peers []string) error {
 		}
 	}
 	for range 1000 {
-		id, peer := surplus(Mirror(img), peers, limit)
+		id, peer := surplus(Mirror(img), peers, limit, newest)
 		if id == 0 {
 			return nil
 		}
@@ -155,8 +159,9 @@ func prune(ctx context.Context, img *rbd.Image, peers []string) error {
 
 // surplus returns the next snapshot that a peer is to be unlinked from: one that
 // no peer needs or that was never completed, or the last one within the limit
-// when there are more. It counts from the last promotion on. 0 means none.
-func surplus(snaps []rbd.Snapshot, peers []string, limit int) (id uint64, peer string) {
+// when there are more. It counts from the last promotion on. 0 means none. The
+// newest one, and any that another client has made since, is nobody's to unlink.
+func surplus(snaps []rbd.Snapshot, peers []string, limit int, newest uint64) (id uint64, peer string) {
 	for _, peer := range peers {
 		count, last := 0, uint64(0)
 		for i := range snaps {
@@ -168,10 +173,7 @@ func surplus(snaps []rbd.Snapshot, peers []string, limit int) (id uint64, peer s
 			if len(n.PeerUUIDs) > 0 && !slices.Contains(n.PeerUUIDs, peer) {
 				continue
 			}
-			if i == len(snaps)-1 && len(n.PeerUUIDs) == 0 {
-				continue
-			}
-			if len(n.PeerUUIDs) == 0 || !n.Complete {
+			if snaps[i].ID < newest && (len(n.PeerUUIDs) == 0 || !n.Complete) {
 				return snaps[i].ID, peer
 			}
 			if count++; count == limit {

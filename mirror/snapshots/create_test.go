@@ -67,11 +67,13 @@ func TestSurplusSnapshots(t *testing.T) {
 		"one more":                {many(6, "a"), 5},
 		"nobody's, older":         {append(many(1), snap(2, p, true, "a")), 1},
 		"nobody's, but newest":    {many(1), 0},
+		"begun, older":            {append([]rbd.Snapshot{snap(1, p, false, "a")}, snap(2, p, true, "a")), 1},
+		"newest, seen as begun":   {[]rbd.Snapshot{snap(1, p, true, "a"), snap(2, p, false, "a")}, 0},
 		"another peer's":          {many(6, "b"), 0},
 		"counted since promotion": {append(many(5, "a"), snap(6, nd, true, "a"), snap(7, p, true, "a")), 0},
 	}
 	for name, tt := range tests {
-		id, peer := surplus(tt.snaps, []string{"a"}, 5)
+		id, peer := surplus(tt.snaps, []string{"a"}, 5, tt.snaps[len(tt.snaps)-1].ID)
 		if id != tt.id || id != 0 && peer != "a" {
 			t.Errorf("%s: %d of %q, want %d", name, id, peer, tt.id)
 		}

@@ -1,0 +1,262 @@
+package scenarios
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/mirror/ops"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+)
+
+const image = pool + "/image"
+
+// mirrored returns a world with one image on site-a that is mirrored to site-b.
+func mirrored(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	w := newWorld(t)
+	w.a.create(image, imageSize, rbd.CreateOptions{})
+	w.a.write(image, 1)
+	w.a.enable(image)
+	w.b.run()
+	w.synced(w.a, w.b, image)
+	return w
+}
+
+// removed ends the mirroring of the image, and checks that no trace is left.
+func (w *world) removed() {
+	w.Helper()
+	w.a.disable(image)
+	w.b.awaitGone(image)
+	w.clean()
+}
+
+// namespaces makes a namespace on both sites, each with its own name.
+func (w *world) namespaces(onA, onB string) {
+	w.Helper()
+	for _, x := range []struct {
+		s          *site
+		ours, peer string
+	}{{w.a, onA, onB}, {w.b, onB, onA}} {
+		io := x.s.io(pool + "/")
+		if x.ours != "" {
+			require.NoError(w, rbd.NamespaceCreate(w.ctx, io, x.ours))
+		}
+		io = io.WithNamespace(x.ours)
+		if x.ours != x.peer {
+			require.NoError(w, meta.SetRemoteNamespace(w.ctx, io, x.peer))
+		}
+		require.NoError(w, ops.EnablePool(w.ctx, io, wire.MirrorModeImage))
+	}
+}
+
+func spec(namespace, name string) string {
+	if namespace == "" {
+		return pool + "/" + name
+	}
+	return pool + "/" + namespace + "/" + name
+}
+
+func testNamespaces(t *testing.T, onA, onB string) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) { w.namespaces(onA, onB) })
+	there, here := spec(onA, "image"), spec(onB, "image")
+	w.a.create(there, imageSize, rbd.CreateOptions{})
+	w.a.write(there, 1)
+	w.a.enable(there)
+	w.b.run()
+	w.synced(w.a, w.b, there, here)
+	w.a.write(there, 2)
+	w.a.mirror(there)
+	w.synced(w.a, w.b, there, here)
+	w.b.awaitStatus(here, "up+replaying", `"replay_state":"idle"`)
+	require.NoError(t, ops.DisableImage(w.ctx, w.a.io(there), w.a.id(there), false))
+	require.NoError(t, rbd.Remove(w.ctx, w.a.io(there), "image", nil))
+	w.b.awaitGone(here)
+	w.clean()
+}
+
+func TestScenario01DefaultToOtherNamespace(t *testing.T) { testNamespaces(t, "", "ns1") }
+
+func TestScenario02OtherToDefaultNamespace(t *testing.T) { testNamespaces(t, "ns1", "") }
+
+func TestScenario03AddImage(t *testing.T) {
+	w := mirrored(t)
+	w.a.with(image, func(img *rbd.Image) error { return img.MetadataSet(w.ctx, "key", []byte("value")) })
+	w.a.write(image, 2)
+	w.a.mirror(image)
+	w.synced(w.a, w.b, image)
+	replica := w.b.open(image, rbd.OpenOptions{ReadOnly: true})
+	defer replica.Close(w.ctx)
+	v, err := replica.MetadataGet(w.ctx, "key")
+	require.NoError(t, err)
+	require.Equal(t, "value", string(v))
+	w.b.awaitStatus(image, "up+replaying", `"replay_state":"idle"`)
+	// No daemon runs on site-a, but site-b tells it of its own state.
+	state, _ := w.a.status(w.a.io(image), w.a.gid(image))
+	require.Equal(t, "down+unknown", state)
+	s, err := meta.Status(w.ctx, w.a.io(image), w.a.gid(image))
+	require.NoError(t, err)
+	require.Len(t, s.Remotes, 1)
+	require.Equal(t, wire.MirrorStatusReplaying, s.Remotes[0].State)
+	require.True(t, s.Remotes[0].Up)
+	replica.Close(w.ctx)
+	w.removed()
+}
+
+func TestScenario04And05ImageAddedWhileTheDaemonIsStopped(t *testing.T) {
+	w := mirrored(t)
+	w.b.stop()
+	w.a.create(pool+"/late", imageSize, rbd.CreateOptions{})
+	w.a.write(pool+"/late", 3)
+	w.a.enable(pool + "/late")
+	w.a.write(image, 4)
+	w.a.mirror(image)
+	w.b.run()
+	w.synced(w.a, w.b, pool+"/late")
+	w.synced(w.a, w.b, image)
+	w.a.write(image, 5)
+	w.a.mirror(image)
+	w.synced(w.a, w.b, image)
+}
+
+func TestScenario06AdminSocket(t *testing.T) {
+	w := mirrored(t)
+	w.a.create(pool+"/other", imageSize, rbd.CreateOptions{})
+	w.a.enable(pool + "/other")
+	w.synced(w.a, w.b, pool+"/other")
+	targets := []string{"", " rbd site-a", " rbd/image"}
+	for _, stopped := range targets {
+		for _, started := range targets {
+			for _, verb := range []string{"start", "restart"} {
+				w.b.admin("rbd mirror stop" + stopped)
+				w.b.awaitStatus(image, "up+stopped", "stopped")
+				w.b.admin("rbd mirror " + verb + started)
+				w.b.awaitStatus(image, "up+replaying", "idle")
+				w.b.admin("rbd mirror start")
+			}
+		}
+	}
+	require.Contains(t, w.b.admin("rbd mirror status"), `"rbd/other"`)
+	require.JSONEq(t, `{"name":"rbd/image","state":"Replaying"}`, w.b.admin("rbd mirror status rbd/image"))
+	w.b.admin("rbd mirror stop rbd/image")
+	w.a.write(image, 2)
+	w.a.mirror(image)
+	w.a.write(pool+"/other", 2)
+	w.a.mirror(pool + "/other")
+	w.synced(w.a, w.b, pool+"/other")
+	require.Equal(t, 1, w.b.mirrorSnaps(image), "the stopped image was replayed")
+	w.b.admin("rbd mirror flush")
+	w.b.admin("rbd mirror start rbd/image")
+	w.synced(w.a, w.b, image)
+}
+
+func TestScenario07RenameImage(t *testing.T) {
+	w := mirrored(t)
+	for i, names := range [][2]string{{"image", "renamed"}, {"renamed", "image"}} {
+		w.a.with(pool+"/"+names[0], func(img *rbd.Image) error { return img.Rename(w.ctx, names[1]) })
+		w.a.write(pool+"/"+names[1], uint64(i))
+		w.a.mirror(pool + "/" + names[1])
+		w.synced(w.a, w.b, pool+"/"+names[1])
+	}
+	w.removed()
+}
+
+func TestScenario08TrashMoveDeletesTheReplica(t *testing.T) {
+	w := mirrored(t)
+	id := w.a.id(image)
+	// What `rbd trash mv` does: it ends the mirroring first.
+	w.a.disable(image)
+	_, err := rbd.TrashMove(w.ctx, w.a.io(image), "image", rbd.MoveOptions{})
+	require.NoError(t, err)
+	w.b.awaitGone(image)
+	require.NoError(t, rbd.TrashRestore(w.ctx, w.a.io(image), id, "image"))
+	w.a.enable(image)
+	w.synced(w.a, w.b, image)
+	w.removed()
+}
+
+func TestScenario09RemovedImagesLeaveNothing(t *testing.T) {
+	w := mirrored(t)
+	for i := range 5 {
+		s := fmt.Sprintf("%s/image%d", pool, i)
+		w.a.create(s, 1<<20, rbd.CreateOptions{})
+		w.a.enable(s)
+		w.synced(w.a, w.b, s)
+	}
+	for i := range 5 {
+		s := fmt.Sprintf("%s/image%d", pool, i)
+		w.a.disable(s)
+		require.NoError(t, rbd.Remove(w.ctx, w.a.io(s), base(s), nil))
+		w.b.awaitGone(s)
+	}
+	w.removed()
+}
+
+func TestScenario10DemoteAndPromoteOnTheSameCluster(t *testing.T) {
+	w := mirrored(t)
+	w.a.demote(image)
+	w.synced(w.a, w.b, image)
+	w.a.promote(image, false)
+	w.a.write(image, 7)
+	w.a.mirror(image)
+	w.synced(w.a, w.b, image)
+	w.removed()
+}
+
+func TestScenario25SnapshotRenamedTwentyTimes(t *testing.T) {
+	w := mirrored(t)
+	w.a.snap(image, "snap0")
+	for i := range 20 {
+		w.a.with(image, func(img *rbd.Image) error {
+			s, _ := img.UserSnapshot(fmt.Sprintf("snap%d", i))
+			return img.RenameSnapshot(w.ctx, s.ID, fmt.Sprintf("snap%d", i+1))
+		})
+		if i%7 == 0 {
+			w.a.mirror(image)
+		}
+	}
+	w.a.mirror(image)
+	w.synced(w.a, w.b, image)
+}
+
+func TestScenario28NamespacesOfTheSameName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w *world) {
+		w.namespaces("ns1", "ns1")
+		w.namespaces("ns2", "ns2")
+	})
+	for _, ns := range []string{"ns1", "ns2"} {
+		o := rbd.CreateOptions{}
+		if ns == "ns2" {
+			o.DataPool = data
+		}
+		w.a.create(spec(ns, "image"), imageSize, o)
+		w.a.write(spec(ns, "image"), 1)
+		w.a.enable(spec(ns, "image"))
+	}
+	w.b.run()
+	for _, ns := range []string{"ns1", "ns2"} {
+		w.synced(w.a, w.b, spec(ns, "image"))
+		w.a.write(spec(ns, "image"), 2)
+		w.a.mirror(spec(ns, "image"))
+		w.synced(w.a, w.b, spec(ns, "image"))
+	}
+	replica := w.b.open(spec("ns2", "image"), rbd.OpenOptions{ReadOnly: true})
+	name, err := w.b.client.PoolName(w.ctx, replica.Layout().DataPool)
+	require.NoError(t, err)
+	require.Equal(t, data, name)
+	require.NoError(t, replica.Close(w.ctx))
+	w.a.disable(spec("ns1", "image"))
+	w.b.awaitGone(spec("ns1", "image"))
+	w.a.disable(spec("ns2", "image"))
+	require.NoError(t, rbd.Remove(w.ctx, w.a.io(spec("ns2", "image")), "image", nil))
+	w.b.awaitGone(spec("ns2", "image"))
+	w.clean(spec("ns1", "x"), spec("ns2", "x"))
+}
+
+func TestScenario29NamespacesOfDifferentNames(t *testing.T) { testNamespaces(t, "ns3", "ns4") }

@@ -1,0 +1,467 @@
+// Package scenarios runs the scenarios of Ceph's own QA of snapshot-based
+// mirroring (qa/workunits/rbd/rbd_mirror*.sh) on two clusters in memory: each is a
+// test that is named by its number in that list, and compares every byte.
+package scenarios
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rbdm/rbdm/fakecluster"
+	"github.com/rbdm/rbdm/mirror/checkpoint"
+	"github.com/rbdm/rbdm/mirror/engine"
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/mirror/ops"
+	"github.com/rbdm/rbdm/mirror/snapshots"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+)
+
+const (
+	pool   = "rbd"
+	second = "second" // another mirrored pool
+	data   = "data"   // for data pools
+	// patience bounds what is waited for; nothing takes nearly as long.
+	patience = 30 * time.Second
+	// order makes small objects, so that small images have many.
+	order = 16
+	// imageSize is that of most images: 20 objects and a half.
+	imageSize = 20<<order + 1<<(order-1)
+)
+
+// world is two clusters whose pools are peers.
+type world struct {
+	*testing.T
+	ctx  context.Context
+	a, b *site
+}
+
+// site is one cluster, a client of it, and the daemon that may run there.
+type site struct {
+	w       *world
+	name    string
+	cluster *fakecluster.Cluster
+	cfg     *conf.Config
+	client  *rados.Client
+
+	daemon *engine.Daemon
+	memory *checkpoint.Store
+	path   string // of the checkpoints
+	stop   func()
+}
+
+// newWorld starts two clusters whose ids differ wherever they can. prepare is called
+// before their pools are mirrored.
+func newWorld(t *testing.T, prepare ...func(*world)) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	w := &world{T: t, ctx: ctx}
+	w.a, w.b = w.start("site-a"), w.start("site-b")
+	w.b.cluster.CreatePool("dummy")
+	for _, s := range []*site{w.b, w.a} {
+		for _, name := range []string{pool, second, data} {
+			s.cluster.CreatePool(name)
+		}
+	}
+	require.NoError(t, w.a.client.WaitForOSDMap(ctx, w.a.cluster.Epoch()))
+	require.NoError(t, w.b.client.WaitForOSDMap(ctx, w.b.cluster.Epoch()))
+	dummy := w.b.io("dummy/x")
+	_, err := rbd.Create(ctx, dummy, "x", 1<<20, rbd.CreateOptions{})
+	require.NoError(t, err)
+	for _, f := range prepare {
+		f(w)
+	}
+	for _, name := range []string{pool, second} {
+		for _, s := range []*site{w.a, w.b} {
+			io := s.io(name + "/")
+			require.NoError(t, rbd.PoolInit(ctx, io, false))
+			if err := ops.EnablePool(ctx, io, wire.MirrorModeImage); !errors.Is(err, ops.ErrModeSame) {
+				require.NoError(t, err)
+			}
+			require.NoError(t, ops.SetSiteName(ctx, s.client, s.name))
+		}
+		token, err := ops.CreateToken(ctx, w.a.io(name+"/"))
+		require.NoError(t, err)
+		require.NoError(t, ops.ImportToken(ctx, w.b.io(name+"/"), name, token, wire.MirrorPeerRXTX))
+	}
+	return w
+}
+
+func (w *world) start(name string) *site {
+	w.Helper()
+	s := &site{w: w, name: name, cluster: fakecluster.New(w.T, fakecluster.Name(name)), path: filepath.Join(w.TempDir(), name+".db")}
+	key, err := s.cluster.Key("client.admin")
+	require.NoError(w, err)
+	s.cfg = conf.New("ceph", entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	for option, v := range map[string]string{"mon_host": s.cluster.MonHost(), "key": key} {
+		require.NoError(w, s.cfg.Set(conf.LevelOverride, option, v))
+	}
+	s.client, err = rados.Connect(w.ctx, s.cfg)
+	require.NoError(w, err)
+	w.Cleanup(func() { s.client.Close() })
+	return s
+}
+
+// run starts the daemon.
+func (s *site) run() {
+	s.w.Helper()
+	require.Nil(s.w, s.stop, "a daemon runs already")
+	memory, err := checkpoint.Open(s.path)
+	require.NoError(s.w, err)
+	log := slog.New(slog.DiscardHandler)
+	if os.Getenv("RBDM_TEST_LOG") != "" {
+		log = slog.New(slog.NewTextHandler(s.w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("site", s.name)
+	}
+	s.memory = memory
+	s.daemon = engine.NewDaemon(engine.Config{Local: s.cfg, Version: "test", Logger: log, Checkpoints: memory})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.daemon.Run(ctx) }()
+	stopped := false
+	s.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		require.NoError(s.w, <-ended)
+		require.NoError(s.w, memory.Close())
+		s.stop = nil
+	}
+	s.w.Cleanup(func() {
+		if s.stop != nil {
+			s.stop()
+		}
+	})
+}
+
+// kill ends the daemon without a farewell to its cluster, which it is cut off from
+// first: what it does to stop does not arrive.
+func (s *site) kill() {
+	s.w.Helper()
+	for _, b := range s.memory.Instances(s.client.FSID().String()) {
+		var addr entity.Addr
+		r := denc.NewReader(b)
+		addr.Decode(r)
+		require.NoError(s.w, r.Err())
+		s.cluster.Blocklist(addr, time.Hour)
+	}
+	s.stop()
+}
+
+// admin runs a command of the daemon's admin socket.
+func (s *site) admin(words string) string {
+	s.w.Helper()
+	for _, c := range s.daemon.AdminCommands() {
+		if c.Words == words {
+			out, err := c.Run(s.w.ctx)
+			require.NoError(s.w, err)
+			return string(out)
+		}
+	}
+	s.w.Fatalf("%s has no admin command %q", s.name, words)
+	return ""
+}
+
+// io opens the pool and namespace of POOL/[NAMESPACE/]IMAGE.
+func (s *site) io(spec string) *rados.IoCtx {
+	s.w.Helper()
+	parts := strings.Split(spec, "/")
+	io, err := s.client.OpenPool(s.w.ctx, parts[0])
+	require.NoError(s.w, err)
+	if len(parts) == 3 {
+		return io.WithNamespace(parts[1])
+	}
+	return io
+}
+
+func base(spec string) string { return spec[strings.LastIndexByte(spec, '/')+1:] }
+
+// open opens an image; it is closed by the test's end at the latest.
+func (s *site) open(spec string, o rbd.OpenOptions) *rbd.Image {
+	s.w.Helper()
+	img, err := rbd.Open(s.w.ctx, s.io(spec), base(spec), o)
+	require.NoError(s.w, err, "%s on %s", spec, s.name)
+	return img
+}
+
+// with opens an image for writing, calls f and closes it.
+func (s *site) with(spec string, f func(img *rbd.Image) error) {
+	s.w.Helper()
+	img := s.open(spec, rbd.OpenOptions{})
+	err := f(img)
+	require.NoError(s.w, errors.Join(err, img.Close(s.w.ctx)), "%s on %s", spec, s.name)
+}
+
+func (s *site) create(spec string, size uint64, o rbd.CreateOptions) {
+	s.w.Helper()
+	if o.Order == 0 {
+		o.Order = order
+	}
+	_, err := rbd.Create(s.w.ctx, s.io(spec), base(spec), size, o)
+	require.NoError(s.w, err)
+}
+
+// write changes some ranges and zeroes one, by a seed.
+func (s *site) write(spec string, seed uint64) {
+	s.w.Helper()
+	s.with(spec, func(img *rbd.Image) error { return scribble(s.w.ctx, img, seed) })
+}
+
+func scribble(ctx context.Context, img *rbd.Image, seed uint64) error {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for range 6 {
+		p := make([]byte, 1+rnd.IntN(3<<(order-1)))
+		for i := range p {
+			p[i] = byte(rnd.Uint32())
+		}
+		off := rnd.Uint64N(img.Size())
+		p = p[:min(uint64(len(p)), img.Size()-off)]
+		if _, err := img.WriteAt(ctx, p, off); err != nil {
+			return err
+		}
+	}
+	off := rnd.Uint64N(img.Size())
+	return img.Discard(ctx, off, min(2<<order, img.Size()-off))
+}
+
+// snap makes a user snapshot.
+func (s *site) snap(spec, name string) {
+	s.w.Helper()
+	s.with(spec, func(img *rbd.Image) error {
+		_, err := img.CreateSnapshot(s.w.ctx, name, rbd.SnapshotNamespace{}, rbd.SnapshotOptions{})
+		return err
+	})
+}
+
+func (s *site) id(spec string) string {
+	s.w.Helper()
+	id, err := rbd.LookupID(s.w.ctx, s.io(spec), base(spec))
+	require.NoError(s.w, err, "%s on %s", spec, s.name)
+	return id
+}
+
+func (s *site) enable(spec string) {
+	s.w.Helper()
+	require.NoError(s.w, ops.EnableImage(s.w.ctx, s.io(spec), s.id(spec)))
+}
+
+func (s *site) disable(spec string) {
+	s.w.Helper()
+	require.NoError(s.w, ops.DisableImage(s.w.ctx, s.io(spec), s.id(spec), false))
+}
+
+// mirror takes a mirror snapshot.
+func (s *site) mirror(spec string) {
+	s.w.Helper()
+	_, err := ops.Snapshot(s.w.ctx, s.io(spec), s.id(spec), rbd.SnapshotOptions{})
+	require.NoError(s.w, err)
+}
+
+func (s *site) demote(spec string) {
+	s.w.Helper()
+	require.NoError(s.w, ops.Demote(s.w.ctx, s.io(spec), s.id(spec)))
+}
+
+func (s *site) promote(spec string, force bool) {
+	s.w.Helper()
+	require.NoError(s.w, ops.Promote(s.w.ctx, s.io(spec), s.id(spec), force))
+}
+
+func (s *site) resync(spec string) {
+	s.w.Helper()
+	require.NoError(s.w, ops.Resync(s.w.ctx, s.io(spec), s.id(spec)))
+}
+
+func (s *site) gid(spec string) string {
+	s.w.Helper()
+	e, err := meta.Image(s.w.ctx, s.io(spec), s.id(spec))
+	require.NoError(s.w, err)
+	return e.GlobalID
+}
+
+// eventually waits until ok, and fails with what was seen last.
+func (w *world) eventually(what string, ok func() (bool, string)) {
+	w.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		done, seen := ok()
+		if done {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.Fatalf("%s: not within %v; last seen: %s", what, patience, seen)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// synced waits until the newest mirror snapshot of from is complete on to, under
+// the same name or the one given, and compares.
+func (w *world) synced(from, to *site, spec string, toSpec ...string) {
+	w.Helper()
+	there := append(toSpec, spec)[0]
+	primary := from.open(spec, rbd.OpenOptions{ReadOnly: true})
+	newest := snapshots.Newest(primary)
+	require.NotNil(w, newest)
+	require.NoError(w, primary.Close(w.ctx))
+	w.eventually(fmt.Sprintf("%s synced to %s", spec, to.name), func() (bool, string) {
+		img, err := rbd.Open(w.ctx, to.io(there), base(there), rbd.OpenOptions{ReadOnly: true})
+		if err != nil {
+			return false, err.Error()
+		}
+		defer img.Close(w.ctx)
+		s := snapshots.Newest(img)
+		if s == nil {
+			return false, "no mirror snapshot"
+		}
+		return s.Namespace.Complete && s.Namespace.PrimarySnapID == newest.ID, fmt.Sprintf("%+v, want %d", s.Namespace, newest.ID)
+	})
+	w.equal(from, spec, to, there)
+}
+
+// equal compares the heads and all user snapshots, byte for byte.
+func (w *world) equal(a *site, specA string, b *site, specB string) {
+	w.Helper()
+	x, y := a.open(specA, rbd.OpenOptions{ReadOnly: true}), b.open(specB, rbd.OpenOptions{ReadOnly: true})
+	defer x.Close(w.ctx)
+	defer y.Close(w.ctx)
+	names := func(img *rbd.Image) (out []string) {
+		for _, s := range img.Snapshots() {
+			if s.Namespace.Type == rbd.SnapUser {
+				out = append(out, fmt.Sprintf("%s protected:%v size:%d", s.Name, s.Protected(), s.Size))
+			}
+		}
+		return out
+	}
+	require.Equal(w, names(x), names(y), "user snapshots of %s", specA)
+	require.Equal(w, x.Size(), y.Size(), "size of %s", specA)
+	require.Equal(w, w.content(x, rbd.NoSnap), w.content(y, rbd.NoSnap), "content of %s", specA)
+	for _, s := range x.Snapshots() {
+		if s.Namespace.Type == rbd.SnapUser {
+			theirs, _ := y.UserSnapshot(s.Name)
+			require.True(w, w.content(x, s.ID) == w.content(y, theirs.ID), "content of %s@%s", specA, s.Name)
+		}
+	}
+}
+
+// content returns an image's bytes as text, which compares fast and prints short.
+func (w *world) content(img *rbd.Image, snap uint64) string {
+	w.Helper()
+	size, err := img.SizeAt(snap)
+	require.NoError(w, err)
+	var b bytes.Buffer
+	d, err := img.ReadSnap(w.ctx, snap, 0, size)
+	require.NoError(w, err)
+	for p := range d.Parts() {
+		b.Write(p)
+	}
+	return b.String()
+}
+
+var stateNames = map[uint8]string{
+	wire.MirrorStatusUnknown: "unknown", wire.MirrorStatusError: "error", wire.MirrorStatusSyncing: "syncing",
+	wire.MirrorStatusStartingReplay: "starting_replay", wire.MirrorStatusReplaying: "replaying", wire.MirrorStatusStopped: "stopped",
+}
+
+// status returns an image's local status as `rbd mirror image status` shows it.
+func (s *site) status(io *rados.IoCtx, gid string) (state, description string) {
+	st, err := meta.Status(s.w.ctx, io, gid)
+	if err != nil || !st.LocalValid {
+		return "down+unknown", fmt.Sprint(err)
+	}
+	up := "down+"
+	if st.Local.Up {
+		up = "up+"
+	}
+	return up + stateNames[st.Local.State], st.Local.Description
+}
+
+// awaitStatus waits until an image's status at a site is want, with part in its
+// description.
+func (s *site) awaitStatus(spec, want, part string) {
+	s.w.Helper()
+	s.w.eventually(fmt.Sprintf("status %s of %s on %s", want, spec, s.name), func() (bool, string) {
+		id, err := rbd.LookupID(s.w.ctx, s.io(spec), base(spec))
+		if err != nil {
+			return false, err.Error()
+		}
+		e, err := meta.Image(s.w.ctx, s.io(spec), id)
+		if err != nil {
+			return false, err.Error()
+		}
+		state, description := s.status(s.io(spec), e.GlobalID)
+		return state == want && strings.Contains(description, part), state + " " + description
+	})
+}
+
+// awaitGone waits until an image is on a site no more, nor in its trash.
+func (s *site) awaitGone(spec string) {
+	s.w.Helper()
+	s.w.eventually(spec+" gone from "+s.name, func() (bool, string) {
+		_, err := rbd.LookupID(s.w.ctx, s.io(spec), base(spec))
+		if !errors.Is(err, rados.ErrNotFound) {
+			return false, fmt.Sprint("still there: ", err)
+		}
+		trash, err := rbd.TrashList(s.w.ctx, s.io(spec))
+		return len(trash) == 0, fmt.Sprintf("trash %v %v", trash, err)
+	})
+}
+
+// clean checks that nothing is left of images that are mirrored no more, nor of
+// daemons that ended, nor on the blocklist.
+func (w *world) clean(specs ...string) {
+	w.Helper()
+	for _, s := range []*site{w.a, w.b} {
+		if s.stop != nil {
+			s.stop()
+		}
+	}
+	for _, s := range []*site{w.a, w.b} {
+		for _, spec := range append(specs, pool+"/x") {
+			io := s.io(spec)
+			images, err := meta.Images(w.ctx, io)
+			require.NoError(w, err)
+			require.Empty(w, images, "images on %s", s.name)
+			for _, oid := range []string{meta.Mirroring, meta.Leader} {
+				op := rados.NewOp()
+				keys := op.OmapGetKeys("", 1000)
+				if err := io.Operate(w.ctx, oid, op); errors.Is(err, rados.ErrNotFound) {
+					continue
+				} else {
+					require.NoError(w, err)
+				}
+				for _, k := range keys.Keys {
+					for _, left := range []string{"image_", "global_", "status_global_", "remote_status_", "instance_", "image_map_"} {
+						require.False(w, strings.HasPrefix(k, left), "%s of %s still has %q", oid, s.name, k)
+					}
+				}
+			}
+		}
+		require.Empty(w, s.cluster.OSDMap().OSDOnly.Blocklist, "blocklist of %s", s.name)
+	}
+}
+
+// mirrorSnaps returns how many mirror snapshots an image has.
+func (s *site) mirrorSnaps(spec string) int {
+	s.w.Helper()
+	img := s.open(spec, rbd.OpenOptions{ReadOnly: true})
+	defer img.Close(s.w.ctx)
+	return len(snapshots.Mirror(img))
+}
