@@ -11,13 +11,32 @@ import (
 	"github.com/rbdm/rbdm/msgr2/cephx"
 )
 
-// ErrNoKeyring says that none of the keyring files exists.
-var ErrNoKeyring = errors.New("no keyring found")
+var (
+	// ErrNoKeyring says that none of the keyring files exists.
+	ErrNoKeyring = errors.New("no keyring found")
+	// ErrKey is what every error of Key is that no server can help with: there is
+	// no keyring, it cannot be read, or what it has is no key.
+	ErrKey = errors.New("no usable key")
+)
+
+// keyError makes an error an ErrKey without changing its words.
+type keyError struct{ error }
+
+func (e keyError) Unwrap() error        { return e.error }
+func (e keyError) Is(target error) bool { return target == ErrKey }
 
 // Key returns the entity's key: from the option "key", else from the file
 // "keyfile", else from the first of the files in "keyring" that exists. The
-// files are read anew each time.
+// files are read anew each time. Its errors are ErrKey as well.
 func (c *Config) Key() (cephx.Key, error) {
+	k, err := c.readKey()
+	if err != nil {
+		return cephx.Key{}, keyError{err}
+	}
+	return k, nil
+}
+
+func (c *Config) readKey() (cephx.Key, error) {
 	if s := c.Get("key"); s != "" {
 		k, err := cephx.ParseKey(s)
 		if err != nil {

@@ -258,7 +258,7 @@ func (c *Client) huntFailed(ctx context.Context, err error) {
 // isConfError reports whether err is about our own key, which no monitor can
 // help with.
 func isConfError(err error) bool {
-	return errors.Is(err, cephx.ErrNoKey) || errors.Is(err, cephx.ErrBadKey) || errors.Is(err, conf.ErrNoKeyring)
+	return errors.Is(err, conf.ErrKey) || errors.Is(err, cephx.ErrBadKey)
 }
 
 // GlobalID returns the id that the monitors gave this client, 0 before Start.

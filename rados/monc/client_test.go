@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -161,15 +163,24 @@ func TestSilentMonitorsDoNotHoldUpTheHunt(t *testing.T) {
 
 func TestStartFailsAtOnceWhenItCannotWork(t *testing.T) {
 	c := newCluster(t, 2)
+	badRing, empty := filepath.Join(t.TempDir(), "bad"), filepath.Join(t.TempDir(), "empty")
+	for path, text := range map[string]string{badRing: "[client.admin\n", empty: ""} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for what, tc := range map[string]struct {
 		settings []conf.Setting
 		want     error
 		no       errno.Errno
 	}{
 		"wrong key":    {[]conf.Setting{{Name: "key", Value: cephx.NewKey(cephx.KeyAES).Base64()}}, cephx.ErrDenied, 13},
-		"rubbish key":  {[]conf.Setting{{Name: "key", Value: "rubbish"}}, cephx.ErrBadKey, 22},
-		"no keyring":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}}, conf.ErrNoKeyring, 13},
-		"only cephx":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}, {Name: "auth_client_required", Value: "cephx"}}, conf.ErrNoKeyring, 13},
+		"rubbish key":  {[]conf.Setting{{Name: "key", Value: "rubbish"}}, cephx.ErrBadKey, 2},
+		"no keyring":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}}, conf.ErrNoKeyring, 2},
+		"only cephx":   {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: "/nonexistent/keyring"}, {Name: "auth_client_required", Value: "cephx"}}, conf.ErrNoKeyring, 2},
+		"bad keyring":  {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: badRing}}, conf.ErrKey, 2},
+		"no key file":  {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyfile", Value: badRing + ".none"}}, conf.ErrKey, 2},
+		"not in it":    {[]conf.Setting{{Name: "key", Value: ""}, {Name: "keyring", Value: empty}}, cephx.ErrNoKey, 13},
 		"only none":    {[]conf.Setting{{Name: "auth_client_required", Value: "none"}}, cephx.ErrDenied, 13},
 		"unknown host": {[]conf.Setting{{Name: "mon_host", Value: "1.2.3.4:x"}}, nil, 22},
 	} {

@@ -28,9 +28,10 @@ func (e *connectError) Error() string { return e.err.Error() }
 // Unwrap returns both.
 func (e *connectError) Unwrap() []error { return []error{e.err, e.no} }
 
-// numbered adds the error number to an error of Start, as "rbd" of 16.2 and
-// 20.2 exits: 13 without a key and when refused, 110 when no monitor answers, 2
-// when none is known, 22 for a key or an address that is none.
+// numbered adds the error number to an error of Start, as "rbd" of 20.2 exits: 13
+// when refused and for a user whom the keyring lacks, 110 when no monitor
+// answers, 2 when none is known and without a keyring or key that can be read
+// (16.2 and 18.2: 5 if there is one), 22 for an address that is none.
 func numbered(err error) error {
 	no := errno.ErrInvalid
 	switch {
@@ -38,8 +39,10 @@ func numbered(err error) error {
 		return nil
 	case errors.Is(err, ErrClosed):
 		return err
-	case errors.Is(err, cephx.ErrDenied), errors.Is(err, cephx.ErrPeer), errors.Is(err, cephx.ErrNoKey), errors.Is(err, conf.ErrNoKeyring):
+	case errors.Is(err, cephx.ErrDenied), errors.Is(err, cephx.ErrPeer), errors.Is(err, cephx.ErrNoKey):
 		no = errno.ErrAccess
+	case errors.Is(err, conf.ErrKey), errors.Is(err, cephx.ErrBadKey):
+		no = errno.ErrNotFound
 	case errors.Is(err, ErrUnreachable):
 		no = errno.ErrTimedOut
 	case errors.Is(err, conf.ErrNoMon):

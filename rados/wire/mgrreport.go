@@ -19,6 +19,9 @@ type MgrReport struct {
 	Config []byte
 	// TaskStatus replaces the daemon's task status; nil leaves it.
 	TaskStatus map[string]string
+	// Metrics is MetricReportMessage as it is encoded, which OSDs and MDSs send;
+	// nil is none.
+	Metrics []byte
 }
 
 // PerfCounterType declares one counter, version 3.
@@ -90,7 +93,8 @@ func (m *MgrReport) Append(b []byte) []byte {
 	b = denc.AppendBytes(b, m.Config)
 	b = denc.AppendU32(b, 0) // OSD metrics
 	b = appendOptionalMap(b, m.TaskStatus)
-	return denc.AppendBool(b, false) // MDS metrics
+	b = denc.AppendBool(b, m.Metrics != nil)
+	return append(b, m.Metrics...)
 }
 
 // Decode implements Front.
@@ -114,7 +118,7 @@ func (m *MgrReport) Decode(r *denc.Reader) {
 	}
 	m.TaskStatus = readOptionalMap(r)
 	if r.Len() > 0 && r.Bool() {
-		r.Failf("MMgrReport with an MDS metric report")
+		m.Metrics = append([]byte{}, r.Rest()...)
 	}
 }
 

@@ -17,9 +17,8 @@ import (
 
 const exitNotSupported = 95
 
-// connectTimeout bounds the first contact with a cluster, as client_mount_timeout
-// does for librados.
-const connectTimeout = 300 * time.Second
+// errConfig says that the configuration cannot be read: rbd says nothing more then.
+var errConfig = errors.New("bad configuration")
 
 // closeTimeout bounds giving the lock and the watch back at the end of a command.
 const closeTimeout = 30 * time.Second
@@ -56,7 +55,7 @@ func (c *call) config() (*conf.Config, error) {
 	if c.cfg == nil {
 		cfg, err := c.inv.Load()
 		if err != nil {
-			return nil, &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: couldn't connect to the cluster!\nrbd: %v", err)}
+			return nil, &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: %v", err), Err: errConfig}
 		}
 		c.cfg = cfg
 	}
@@ -72,11 +71,9 @@ func (c *call) connect(ctx context.Context) (*rados.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
 	client, err := rados.Connect(ctx, cfg, rados.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return nil, &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: couldn't connect to the cluster!\nrbd: %v", err)}
+		return nil, &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: couldn't connect to the cluster!\nrbd: %v", err), Err: err}
 	}
 	c.client = client
 	return client, nil

@@ -2,6 +2,7 @@ package rbdcmd
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
@@ -40,6 +41,9 @@ func list(ctx context.Context, c *call) error {
 		return err
 	}
 	io, err := c.pool(ctx, s)
+	if errors.Is(err, errConfig) {
+		return err
+	}
 	if err != nil {
 		c.warnf("%v", err)
 		return &cli.UsageError{Code: exitCode(err), Msg: "rbd: listing images failed: " + errnoText(err)}

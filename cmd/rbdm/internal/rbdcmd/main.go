@@ -35,7 +35,7 @@ func Main(ctx context.Context, args []string, std streams.Streams) int {
 	}
 	inv, rest, err := conf.ParseArgs(args, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
 	if err != nil {
-		return fail(std, table, &cli.UsageError{Code: exitInvalid, Msg: fmt.Sprintf("rbd: %v", err)})
+		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("rbd: %v", err)})
 	}
 	return fail(std, table, execute(ctx, table, rest, &call{std: std, inv: inv}))
 }
