@@ -1,0 +1,173 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados"
+)
+
+// commits follows what the client is done with. Entries may be committed in any
+// order; the position only passes those before which nothing is open.
+type commits struct {
+	mu       sync.Mutex
+	open     []*mark // in the order of the journal; the first is not done
+	based    bool    // position starts with what the header says
+	position wire.CommitPosition
+	version  uint64 // of position
+	written  uint64 // the version that the header has
+
+	dirty   chan struct{} // the position is newer than the header's
+	writing chan struct{} // held while the header's is written
+}
+
+// mark is the place of an entry among those that are not committed.
+type mark struct {
+	pos  wire.ObjectPosition
+	done bool
+}
+
+func (c *commits) init() {
+	c.dirty, c.writing = make(chan struct{}, 1), make(chan struct{}, 1)
+}
+
+// track adds the next entry of the journal.
+func (j *Journal) track(pos wire.ObjectPosition) *mark {
+	m := &mark{pos: pos}
+	j.commits.mu.Lock()
+	j.commits.open = append(j.commits.open, m)
+	j.commits.mu.Unlock()
+	return m
+}
+
+// moved says that an entry went to another data object than was thought.
+func (j *Journal) moved(m *mark, object uint64) {
+	j.commits.mu.Lock()
+	m.pos.Object = object
+	j.commits.mu.Unlock()
+}
+
+// committed says that the client is done with an entry.
+func (j *Journal) committed(m *mark) {
+	st, _ := j.State()
+	c := &j.commits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m.done = true
+	n := 0
+	for n < len(c.open) && c.open[n].done {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	if !c.based {
+		c.based = true
+		if own := st.Client(j.client); own != nil {
+			c.position = own.Commit
+		}
+	}
+	c.position = j.layout.advance(c.position, c.open[:n])
+	clear(c.open[:n])
+	c.open = c.open[n:]
+	c.version++
+	select {
+	case c.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// advance returns the position after some more entries: the newest first, one for
+// every splay offset.
+func (l Layout) advance(p wire.CommitPosition, done []*mark) wire.CommitPosition {
+	next := make(wire.CommitPosition, 0, l.SplayWidth)
+	add := func(pos wire.ObjectPosition) {
+		if !slices.ContainsFunc(next, func(o wire.ObjectPosition) bool { return l.Offset(o.Object) == l.Offset(pos.Object) }) {
+			next = append(next, pos)
+		}
+	}
+	for i := len(done) - 1; i >= 0 && len(next) < int(l.SplayWidth); i-- {
+		add(done[i].pos)
+	}
+	for _, pos := range p {
+		add(pos)
+	}
+	return next
+}
+
+// CommitPosition returns what the client is done with, written or not.
+func (j *Journal) CommitPosition() wire.CommitPosition {
+	st, _ := j.State()
+	j.commits.mu.Lock()
+	defer j.commits.mu.Unlock()
+	if j.commits.based {
+		return j.commits.position
+	}
+	if own := st.Client(j.client); own != nil {
+		return own.Commit
+	}
+	return nil
+}
+
+// FlushCommitPosition writes the commit position now, if it changed.
+func (j *Journal) FlushCommitPosition(ctx context.Context) error {
+	c := &j.commits
+	select {
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.mu.Lock()
+	position, version, written := c.position, c.version, c.written
+	c.mu.Unlock()
+	if version == written {
+		return nil
+	}
+	in := position.Append(denc.AppendString(nil, j.client))
+	if err := j.io.ExecWrite(ctx, j.header, wire.Class, wire.MethodClientCommit, in); err != nil {
+		return fmt.Errorf("commit position of journal %s: %w", j.id, err)
+	}
+	c.mu.Lock()
+	c.written = version
+	c.mu.Unlock()
+	j.notify(ctx)
+	return nil
+}
+
+// writeCommits writes the position an age after it changed, until the Journal is
+// closed.
+func (j *Journal) writeCommits() {
+	defer j.wg.Done()
+	for {
+		select {
+		case <-j.commits.dirty:
+		case <-j.ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(j.opts.CommitAge):
+		case <-j.ctx.Done():
+			return
+		}
+		err := j.FlushCommitPosition(j.ctx)
+		switch {
+		case err == nil || j.ctx.Err() != nil:
+		case errors.Is(err, rados.ErrBlocklisted) || errors.Is(err, rados.ErrNotFound):
+			j.log.Warn("the commit position is not written any more", "err", err)
+			return
+		default:
+			j.log.Warn("commit position", "err", err)
+			select {
+			case j.commits.dirty <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
