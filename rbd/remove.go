@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
@@ -82,6 +83,30 @@ func remove(ctx context.Context, io *rados.IoCtx, id, name string, how removal) 
 	return ignoreNotFound(directoryRemove(ctx, io, name, id))
 }
 
+// watchedByOthers returns rados.ErrBusy if another client has the image open. The
+// mirroring daemons, who watch rbd_mirroring as well, do not count: they let go of
+// it by themselves.
+func (img *Image) watchedByOthers(ctx context.Context) error {
+	ws, err := img.Watchers(ctx)
+	if err != nil {
+		return err
+	}
+	var daemons []rados.Watcher
+	if len(ws) > 1 {
+		if daemons, err = img.io.ListWatchers(ctx, mirroringName); ignoreNotFound(err) != nil {
+			return fmt.Errorf("mirroring daemons: %w", err)
+		}
+	}
+	for _, w := range ws {
+		ours := w.Addr.SameInstance(img.io.Client().Addr()) && w.Cookie == img.watch.cookie()
+		mirroring := slices.ContainsFunc(daemons, func(d rados.Watcher) bool { return d.Addr.SameInstance(w.Addr) })
+		if !ours && !mirroring {
+			return fmt.Errorf("it has a watcher: %v at %s: %w", w.Name, w.Addr, rados.ErrBusy)
+		}
+	}
+	return nil
+}
+
 // removeData checks that an image may be removed, and removes its snapshots of
 // the kinds that need no user, its data, its place among the parent's children
 // and its mirroring.
@@ -93,14 +118,8 @@ func (img *Image) removeData(ctx context.Context, how removal) error {
 	if err := img.writable(); err != nil {
 		return err
 	}
-	ws, err := img.Watchers(ctx)
-	if err != nil {
+	if err := img.watchedByOthers(ctx); err != nil {
 		return err
-	}
-	for _, w := range ws {
-		if !(w.Addr.SameInstance(img.io.Client().Addr()) && w.Cookie == img.watch.cookie()) {
-			return fmt.Errorf("it has a watcher: %v at %s: %w", w.Name, w.Addr, rados.ErrBusy)
-		}
 	}
 	if err := img.inGroup(ctx); err != nil {
 		return err

@@ -65,14 +65,8 @@ func trashMove(ctx context.Context, io *rados.IoCtx, id, name string, o MoveOpti
 			return err
 		}
 	}
-	ws, err := img.Watchers(ctx)
-	if err != nil {
+	if err := img.watchedByOthers(ctx); err != nil {
 		return err
-	}
-	for _, w := range ws {
-		if !(w.Addr.SameInstance(io.Client().Addr()) && w.Cookie == img.watch.cookie()) {
-			return fmt.Errorf("it has a watcher: %v at %s: %w", w.Name, w.Addr, rados.ErrBusy)
-		}
 	}
 	if o.Source != TrashMirroring {
 		if err := img.forgetMirroring(ctx); err != nil {

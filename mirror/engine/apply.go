@@ -40,10 +40,12 @@ func applyState(ctx context.Context, img *rbd.Image, s wire.ImageState) error {
 }
 
 func applyFeatures(ctx context.Context, img *rbd.Image, want uint64) error {
-	if want&rbd.FeatureObjectMap != 0 {
-		want |= rbd.FeatureFastDiff // left out of the state: it follows
-	}
 	have := img.Features() & mirroredFeatures
+	// Fast-diff is left out of the state. It comes and goes with the object map; a
+	// replica that was made without it stays so.
+	if want&rbd.FeatureObjectMap != 0 && have&(rbd.FeatureObjectMap|rbd.FeatureFastDiff) != rbd.FeatureObjectMap {
+		want |= rbd.FeatureFastDiff
+	}
 	want &= mirroredFeatures
 	if off := have &^ want &^ rbd.FeatureExclusiveLock; off&rbd.FeaturesMutable != 0 {
 		if err := img.DisableFeatures(ctx, off&rbd.FeaturesMutable); err != nil {

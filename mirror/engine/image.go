@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rbdm/rbdm/mirror/checkpoint"
@@ -21,6 +22,8 @@ const (
 	// recheck is how long an image that needs nothing is left alone when nobody
 	// says that it changed.
 	recheck = 30 * time.Second
+	// promotionPoll is how often a forced promotion is looked after.
+	promotionPoll = 200 * time.Millisecond
 	// retryFirst and retryLast bound the pause after a failure.
 	retryFirst = time.Second
 	retryLast  = 30 * time.Second
@@ -49,6 +52,8 @@ type imageReplayer struct {
 
 	stats replayStats
 	fresh bool
+	// copying says that the local image must not be given away just now.
+	copying atomic.Bool
 
 	mu sync.Mutex
 	// held: an operator stopped it. interrupt ends the session that runs.
@@ -222,7 +227,12 @@ func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorI
 	}
 	img, err := rbd.OpenByID(ctx, r.ns.local, id, rbd.OpenOptions{
 		SkipMirrorReadOnlyCheck: true, OnUpdate: r.poke, Logger: r.log,
-		LockRequest: func(bool) error { return rados.ErrReadOnly },
+		LockRequest: func(bool) error {
+			if r.copying.Load() {
+				return rados.ErrReadOnly
+			}
+			return nil
+		},
 	})
 	if errors.Is(err, rados.ErrNotFound) {
 		// A daemon died while it made or removed the image.
@@ -332,9 +342,12 @@ func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d dec
 	case verdictPrimary:
 		return false, r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
 	case verdictOrphan:
-		// The promotion waits until nobody has the image open for writing.
+		// The promotion waits until nobody has the image open for writing, and tells
+		// nobody when it is done.
 		closeImage(local)
-		return false, r.park(ctx, wire.MirrorStatusStopped, "orphan (force promoting)")
+		r.say(wire.MirrorStatusStopped, "orphan (force promoting)")
+		r.wait(ctx, promotionPoll)
+		return false, nil
 	case verdictSplit:
 		return idle(wire.MirrorStatusError, "split-brain")
 	case verdictWait:
@@ -357,6 +370,8 @@ func (r *imageReplayer) undo(ctx context.Context, local *rbd.Image, base *rbd.Sn
 	if base == nil {
 		return r.discardLocal(ctx, local)
 	}
+	r.copying.Store(true)
+	defer r.copying.Store(false)
 	if err := local.AcquireLock(ctx); err != nil {
 		return err
 	}
@@ -379,6 +394,8 @@ func (r *imageReplayer) sync(ctx context.Context, local, remote *rbd.Image, d de
 		return err
 	}
 	defer r.ns.syncs.release()
+	r.copying.Store(true)
+	defer r.copying.Store(false)
 	began := time.Now()
 	r.stats.at(d)
 	job := &copyJob{

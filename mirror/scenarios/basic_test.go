@@ -45,6 +45,11 @@ func (w *world) namespaces(onA, onB string) {
 		io := x.s.io(pool + "/")
 		if x.ours != "" {
 			require.NoError(w, rbd.NamespaceCreate(w.ctx, io, x.ours))
+			if mode, err := meta.Mode(w.ctx, io); err != nil || mode == wire.MirrorModeDisabled {
+				// The default namespace itself is not mirrored.
+				require.NoError(w, err)
+				require.NoError(w, ops.EnablePool(w.ctx, io, wire.MirrorModeInitOnly))
+			}
 		}
 		io = io.WithNamespace(x.ours)
 		if x.ours != x.peer {

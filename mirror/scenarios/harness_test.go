@@ -91,8 +91,9 @@ func newWorld(t *testing.T, prepare ...func(*world)) *world {
 		for _, s := range []*site{w.a, w.b} {
 			io := s.io(name + "/")
 			require.NoError(t, rbd.PoolInit(ctx, io, false))
-			if err := ops.EnablePool(ctx, io, wire.MirrorModeImage); !errors.Is(err, ops.ErrModeSame) {
+			if mode, err := meta.Mode(ctx, io); err != nil || mode == wire.MirrorModeDisabled {
 				require.NoError(t, err)
+				require.NoError(t, ops.EnablePool(ctx, io, wire.MirrorModeImage))
 			}
 			require.NoError(t, ops.SetSiteName(ctx, s.client, s.name))
 		}
@@ -155,6 +156,13 @@ func (s *site) run() {
 // first: what it does to stop does not arrive.
 func (s *site) kill() {
 	s.w.Helper()
+	s.cutOff()
+	s.stop()
+}
+
+// cutOff shuts the daemon out of its own cluster.
+func (s *site) cutOff() {
+	s.w.Helper()
 	for _, b := range s.memory.Instances(s.client.FSID().String()) {
 		var addr entity.Addr
 		r := denc.NewReader(b)
@@ -162,7 +170,17 @@ func (s *site) kill() {
 		require.NoError(s.w, r.Err())
 		s.cluster.Blocklist(addr, time.Hour)
 	}
-	s.stop()
+}
+
+// jsonHas reports whether every pool replayer of a pool in the output of status has
+// a text in its part.
+func jsonHas(out, text, pool string) bool {
+	for _, part := range strings.Split(out, `"peer": `)[1:] {
+		if strings.Contains(part, `"pool": "`+pool+`"`) && strings.Contains(part, text) {
+			return true
+		}
+	}
+	return false
 }
 
 // admin runs a command of the daemon's admin socket.
