@@ -29,8 +29,9 @@ type commits struct {
 
 // mark is the place of an entry among those that are not committed.
 type mark struct {
-	pos  wire.ObjectPosition
-	done bool
+	pos     wire.ObjectPosition
+	tracked bool
+	done    bool
 }
 
 func (c *commits) init() {
@@ -38,12 +39,11 @@ func (c *commits) init() {
 }
 
 // track adds the next entry of the journal.
-func (j *Journal) track(pos wire.ObjectPosition) *mark {
-	m := &mark{pos: pos}
+func (j *Journal) track(m *mark, pos wire.ObjectPosition) {
+	m.pos, m.tracked = pos, true
 	j.commits.mu.Lock()
 	j.commits.open = append(j.commits.open, m)
 	j.commits.mu.Unlock()
-	return m
 }
 
 // moved says that an entry went to another data object than was thought.
@@ -55,7 +55,6 @@ func (j *Journal) moved(m *mark, object uint64) {
 
 // committed says that the client is done with an entry.
 func (j *Journal) committed(m *mark) {
-	st, _ := j.State()
 	c := &j.commits
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,11 +68,11 @@ func (j *Journal) committed(m *mark) {
 	}
 	if !c.based {
 		c.based = true
-		if own := st.Client(j.client); own != nil {
-			c.position = own.Commit
-		}
+		c.position = slices.Clone(j.ownCommit())
 	}
-	c.position = j.layout.advance(c.position, c.open[:n])
+	for _, m := range c.open[max(0, n-int(j.layout.SplayWidth)):n] {
+		c.position = j.layout.advance(c.position, m.pos)
+	}
 	clear(c.open[:n])
 	c.open = c.open[n:]
 	c.version++
@@ -83,36 +82,36 @@ func (j *Journal) committed(m *mark) {
 	}
 }
 
-// advance returns the position after some more entries: the newest first, one for
-// every splay offset.
-func (l Layout) advance(p wire.CommitPosition, done []*mark) wire.CommitPosition {
-	next := make(wire.CommitPosition, 0, l.SplayWidth)
-	add := func(pos wire.ObjectPosition) {
-		if !slices.ContainsFunc(next, func(o wire.ObjectPosition) bool { return l.Offset(o.Object) == l.Offset(pos.Object) }) {
-			next = append(next, pos)
-		}
+// advance puts the position of the next entry first, in place, and takes out the
+// one that had its splay offset.
+func (l Layout) advance(p wire.CommitPosition, pos wire.ObjectPosition) wire.CommitPosition {
+	i := slices.IndexFunc(p, func(o wire.ObjectPosition) bool { return l.Offset(o.Object) == l.Offset(pos.Object) })
+	if i < 0 {
+		i = len(p)
+		p = append(p, pos)
 	}
-	for i := len(done) - 1; i >= 0 && len(next) < int(l.SplayWidth); i-- {
-		add(done[i].pos)
-	}
-	for _, pos := range p {
-		add(pos)
-	}
-	return next
+	copy(p[1:], p[:i])
+	p[0] = pos
+	return p
 }
 
-// CommitPosition returns what the client is done with, written or not.
-func (j *Journal) CommitPosition() wire.CommitPosition {
+// ownCommit returns the client's commit position as the header has it.
+func (j *Journal) ownCommit() wire.CommitPosition {
 	st, _ := j.State()
-	j.commits.mu.Lock()
-	defer j.commits.mu.Unlock()
-	if j.commits.based {
-		return j.commits.position
-	}
 	if own := st.Client(j.client); own != nil {
 		return own.Commit
 	}
 	return nil
+}
+
+// CommitPosition returns what the client is done with, written or not.
+func (j *Journal) CommitPosition() wire.CommitPosition {
+	j.commits.mu.Lock()
+	defer j.commits.mu.Unlock()
+	if j.commits.based {
+		return slices.Clone(j.commits.position)
+	}
+	return slices.Clone(j.ownCommit())
 }
 
 // FlushCommitPosition writes the commit position now, if it changed.
@@ -125,7 +124,7 @@ func (j *Journal) FlushCommitPosition(ctx context.Context) error {
 		return ctx.Err()
 	}
 	c.mu.Lock()
-	position, version, written := c.position, c.version, c.written
+	position, version, written := slices.Clone(c.position), c.version, c.written
 	c.mu.Unlock()
 	if version == written {
 		return nil

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"errors"
 
 	"github.com/rbdm/rbdm/journal/wire"
 )
@@ -11,28 +10,84 @@ import (
 // use.
 type Future struct {
 	r    *Recorder
-	mark *mark
-	pos  wire.ObjectPosition
+	mark mark
+	tag  uint64
+	tid  uint64
+	seq  uint64 // in the order of Append
+
+	// The rest belongs to r.mu.
+	payload  []byte
+	acked    bool // is in the journal
+	finished bool // so are all before it, or err
+	err      error
+	done     chan struct{} // closed when finished; made when somebody waits
 }
 
 // Wait waits until the entry and all before it are safe in the journal. An error
 // other than that of ctx means that it may or may not be in the journal, and that
-// nothing behind it is.
-func (f *Future) Wait(ctx context.Context) error { return errors.ErrUnsupported }
+// nothing that is appended later is.
+func (f *Future) Wait(ctx context.Context) error {
+	done := f.Done()
+	select {
+	case <-done:
+	default:
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	return f.err
+}
 
-// Done returns a channel that is closed when Wait would not wait.
-func (f *Future) Done() <-chan struct{} { return nil }
+// Done returns a channel that is closed when Wait does not wait any more.
+func (f *Future) Done() <-chan struct{} {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	switch {
+	case f.done != nil:
+	case f.finished:
+		return f.r.ended
+	default:
+		f.done = make(chan struct{})
+	}
+	return f.done
+}
 
-// Flush sends the entry, and those before it in its data object, without waiting
-// for more to send with them.
-func (f *Future) Flush() {}
+// finish completes f. r.mu is held.
+func (f *Future) finish(err error) {
+	f.finished, f.err, f.payload = true, err, nil
+	if f.done != nil {
+		close(f.done)
+	}
+}
+
+// Flush sends the entry, with those before it in its data object, although more
+// could be sent with it later. It does not wait.
+func (f *Future) Flush() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if !f.acked && !f.finished {
+		f.r.send(&f.r.objects[f.tid%uint64(len(f.r.objects))], true)
+	}
+}
 
 // TagTID returns the entry's tag.
-func (f *Future) TagTID() uint64 { return f.pos.TagTID }
+func (f *Future) TagTID() uint64 { return f.tag }
 
 // EntryTID returns the entry's number within its tag.
-func (f *Future) EntryTID() uint64 { return f.pos.EntryTID }
+func (f *Future) EntryTID() uint64 { return f.tid }
+
+// Position returns where the entry lies. Until it is safe its data object may
+// change.
+func (f *Future) Position() wire.ObjectPosition {
+	f.r.j.commits.mu.Lock()
+	defer f.r.j.commits.mu.Unlock()
+	return f.mark.pos
+}
 
 // Committed says that what the entry describes is safely done, see
 // Entry.Committed.
-func (f *Future) Committed() { f.r.j.committed(f.mark) }
+func (f *Future) Committed() { f.r.j.committed(&f.mark) }

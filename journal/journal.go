@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rbdm/rbdm/rados"
 )
@@ -28,6 +29,8 @@ type Journal struct {
 	layout Layout
 
 	commits commits
+
+	activeSet atomic.Uint64 // that of state
 
 	mu      sync.Mutex
 	state   State

@@ -49,6 +49,7 @@ func (j *Journal) Refresh(ctx context.Context) error {
 	st.MinimumSet, st.ActiveSet = max(st.MinimumSet, j.state.MinimumSet), max(st.ActiveSet, j.state.ActiveSet)
 	if !reflect.DeepEqual(st, j.state) {
 		j.state = st
+		j.activeSet.Store(st.ActiveSet)
 		close(j.changed)
 		j.changed = make(chan struct{})
 	}
@@ -122,7 +123,7 @@ func clientListArgs(after string) []byte {
 
 func readClients(p []byte) ([]wire.Client, error) {
 	r := denc.NewReader(p)
-	clients := denc.Slice(r, 30, func(r *denc.Reader) (c wire.Client) {
+	clients := denc.Slice(r, 25, func(r *denc.Reader) (c wire.Client) {
 		c.Decode(r)
 		return c
 	})
@@ -210,4 +211,21 @@ func (j *Journal) notify(ctx context.Context) {
 	if _, err := j.io.Notify(ctx, j.header, nil, notifyTimeout); err != nil {
 		j.log.Debug("journal notification", "err", err)
 	}
+}
+
+// reserve notes that a tag has an entry: what is recorded under the tag comes
+// behind it.
+func (j *Journal) reserve(tag, entry uint64) {
+	j.mu.Lock()
+	j.next[tag] = max(j.next[tag], entry+1)
+	j.mu.Unlock()
+}
+
+// allocate returns the TID of the next entry of a tag.
+func (j *Journal) allocate(tag uint64) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	tid := j.next[tag]
+	j.next[tag] = tid + 1
+	return tid
 }
