@@ -69,7 +69,7 @@ type Image struct {
 	// ctx ends with the Image; background work waits in wg.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
+	wg     tasks
 	closed atomic.Bool
 }
 
@@ -194,18 +194,9 @@ func (img *Image) Close(ctx context.Context) error {
 // settle gives background work, such as telling others that the lock is free, a
 // moment to end by itself.
 func (img *Image) settle(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		img.wg.Wait()
-		close(done)
-	}()
-	t := time.NewTimer(settleTimeout)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	img.wg.wait(ctx)
 }
 
 // settleTimeout is short: a dead watcher delays every notification.
@@ -220,7 +211,7 @@ func (img *Image) shutdown() {
 		defer cancel()
 		img.watch.close(ctx)
 	}
-	img.wg.Wait()
+	img.wg.wait(context.Background())
 }
 
 // closeTimeout bounds what is done to tidy up after a failed open.

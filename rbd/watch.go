@@ -157,7 +157,7 @@ func (hw *headerWatch) close(ctx context.Context) error {
 
 // background runs f while the Image lives; Close waits for it.
 func (img *Image) background(f func(ctx context.Context)) {
-	img.wg.Go(func() { f(img.ctx) })
+	img.wg.run(func() { f(img.ctx) })
 }
 
 // refreshLater brings the header up to date in the background.

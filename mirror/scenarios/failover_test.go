@@ -3,6 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -204,14 +205,11 @@ func TestScenario36SplitBrainAndResync(t *testing.T) {
 // function is called.
 func (w *world) heldBack() (reached <-chan struct{}, release func()) {
 	hit, gate := make(chan struct{}), make(chan struct{})
-	closed := false
+	var once sync.Once
 	remove := w.b.cluster.Inject(fakecluster.Fault{
 		Prefix: "rbd_data.", Op: rwire.OpWrite, Skip: 6,
 		Do: func(*fakecluster.Event) {
-			if !closed {
-				closed = true
-				close(hit)
-			}
+			once.Do(func() { close(hit) })
 			<-gate
 		},
 	})
