@@ -162,8 +162,17 @@ func (p *Player) behind(ctx context.Context, s *stream) (verdict, error) {
 // would be in stream s.
 func (p *Player) rest(ctx context.Context, s *stream) (verdict, error) {
 	for _, o := range p.streams {
-		if e := o.front(); e != nil && !p.isPruned(e.TagTID) {
-			if v, err := p.suspicious(s, e.TagTID, 0); v != stepAgain || err != nil {
+		if o.reading {
+			return stepWait, nil // what it brings may show that something is missing
+		}
+	}
+	st, _ := p.j.State()
+	for _, c := range st.Clients {
+		for _, pos := range c.Commit {
+			if p.isPruned(pos.TagTID) || p.tag != nil && pos.TagTID <= *p.tag {
+				continue
+			}
+			if v, err := p.suspicious(s, pos.TagTID, 0); v != stepAgain || err != nil {
 				return v, err
 			}
 		}
