@@ -132,7 +132,7 @@ func (l *exclusiveLock) acquire(ctx context.Context, request bool) error {
 		case owner == nil:
 			continue
 		case !owner.Managed:
-			return fmt.Errorf("image %s is locked by hand by %v (%s): %w", l.img.Name(), owner.Name, owner.Addr, rados.ErrBusy)
+			return fmt.Errorf("image %s is locked by hand by %v (%s): %w", l.img.Name(), owner.Name, owner.Addr, rados.ErrReadOnly)
 		case !owner.Alive:
 			if err := l.img.BreakLock(ctx, *owner); err != nil {
 				return err

@@ -347,7 +347,7 @@ func (a *MonAuth) answer(payload, secret []byte, withSecret bool) ([]byte, int32
 	if err != nil {
 		return nil, 0, err
 	}
-	if !equalU64(want, auth.Proof) {
+	if !equalU64(want, auth.Proof) || e.Caps[entity.TypeMon.String()] == "" {
 		return nil, errnoAccess, nil
 	}
 	gid, old, errno := a.reclaim(auth)

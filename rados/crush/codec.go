@@ -2,6 +2,7 @@ package crush
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -243,9 +244,10 @@ func readChooseArgs(r *denc.Reader) ChooseArgs {
 }
 
 // readNames reads a map of names. An old bug wrote keys of 64 bits: a length of
-// zero is then the key's upper half and the length follows.
+// zero is then the key's upper half and the length follows. So there is no way to
+// write an empty name: it is dropped.
 func readNames(r *denc.Reader) map[int32]string {
-	return denc.Map(r, 8, (*denc.Reader).S32, func(r *denc.Reader) string {
+	names := denc.Map(r, 8, (*denc.Reader).S32, func(r *denc.Reader) string {
 		n := r.U32()
 		if n == 0 {
 			n = r.U32()
@@ -256,6 +258,8 @@ func readNames(r *denc.Reader) map[int32]string {
 		}
 		return string(r.Raw(int(n)))
 	})
+	maps.DeleteFunc(names, func(_ int32, name string) bool { return name == "" })
+	return names
 }
 
 func readU32s(r *denc.Reader, n int) []uint32 {

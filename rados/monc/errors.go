@@ -2,6 +2,7 @@ package monc
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/rbdm/rbdm/msgr2/cephx"
 	"github.com/rbdm/rbdm/rados/conf"
@@ -50,3 +51,18 @@ func numbered(err error) error {
 	}
 	return &connectError{err, no}
 }
+
+// hunted is what all monitors that were tried had to say, in one line.
+type hunted []error
+
+// Error implements error.
+func (h hunted) Error() string {
+	words := make([]string, len(h))
+	for i, err := range h {
+		words[i] = err.Error()
+	}
+	return strings.Join(words, "; ")
+}
+
+// Unwrap returns all of them.
+func (h hunted) Unwrap() []error { return h }

@@ -29,7 +29,7 @@ func (c *Client) hunt(ctx context.Context) (*session, error) {
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, hunted(errs)
 }
 
 // targets returns the monitors in the order in which to try them: by priority,
@@ -144,7 +144,7 @@ func (c *Client) huntBatch(ctx context.Context, batch []conf.Mon) (*session, err
 			return nil, err
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, hunted(errs)
 }
 
 func (c *Client) huntTimeout() time.Duration {

@@ -330,6 +330,13 @@ func mirrorPeerAdd(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	peers, err := meta.Peers(ctx, io)
+	if err != nil {
+		return because(err, "failed to list mirror peers")
+	}
+	if slices.ContainsFunc(peers, func(p wire.MirrorPeer) bool { return p.Direction != wire.MirrorPeerTX }) {
+		return &cli.UsageError{Code: exitInvalid, Msg: "rbd: multiple RX peers are not currently supported"}
+	}
 	s := ops.Secret{MonHost: c.String("remote-mon-host")}
 	if path := c.String("remote-key-file"); path != "" {
 		if s.Key, err = readKeyFile(path); err != nil {
