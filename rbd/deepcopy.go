@@ -129,8 +129,9 @@ func discardCopy(ctx context.Context, io *rados.IoCtx, id string) error {
 }
 
 // Copy copies src as opened, without its snapshots, into a new image that has no
-// parent. What it made is removed when it fails.
-func Copy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, o CreateOptions, p Progress) (err error) {
+// parent. Zeros, found in steps of sparse bytes, are not stored; sparse 0 stores
+// them. What it made is removed when it fails.
+func Copy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, o CreateOptions, sparse uint64, p Progress) (err error) {
 	h := src.header()
 	size := src.Size()
 	id, err := Create(ctx, dstIO, name, size, likeSource(h, o))
@@ -150,7 +151,7 @@ func Copy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, o Cr
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close(ctx)) }()
-	step := max(h.layout.ObjectSize(), dst.header().layout.ObjectSize()) * max(h.layout.StripeCount(), 1)
+	step := max(src.period(), dst.header().layout.ObjectSize())
 	n := (size + step - 1) / step
 	return forEach(ctx, 0, n, dst.managementDepth(), p, func(ctx context.Context, i uint64) error {
 		off := i * step
@@ -158,13 +159,17 @@ func Copy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, o Cr
 		if err != nil {
 			return err
 		}
-		extents, payload := sparseOf(d, false)
 		at := 0
-		for _, e := range extents {
-			if err := dst.WriteData(ctx, off+e.Off, payload.Slice(at, int(e.Len))); err != nil {
-				return err
+		for part := range d.Parts() {
+			for _, r := range runsOf(part, sparse) {
+				if !r.Exists {
+					continue
+				}
+				if err := dst.WriteData(ctx, off+uint64(at)+r.Off, d.Slice(at+int(r.Off), int(r.Len))); err != nil {
+					return err
+				}
 			}
-			at += int(e.Len)
+			at += len(part)
 		}
 		return nil
 	})

@@ -11,9 +11,10 @@ import (
 	"github.com/rbdm/rbdm/rados"
 )
 
-// Export writes the image to w: in format 1 its bytes as opened, zeros
-// included (seeking over them when w can), in format 2 its properties, all of
-// the user's snapshots and the head, as `rbd export --export-format 2` does.
+// Export writes the image to w: in format 1 its bytes as opened, zeros included
+// (left out as holes if w is a file), in format 2 its properties, all of the
+// user's snapshots and the head, whatever it was opened at, as
+// `rbd export --export-format 2` does.
 func Export(ctx context.Context, img *Image, w io.Writer, format int, p Progress) error {
 	var err error
 	switch format {
@@ -30,110 +31,137 @@ func Export(ctx context.Context, img *Image, w io.Writer, format int, p Progress
 	return nil
 }
 
-// readAhead reads chunks of the image at a snapshot, several at once, and hands
-// them over in order.
-func (img *Image) readAhead(ctx context.Context, snap uint64, chunks []DiffExtent, fn func(DiffExtent, msgr2.Data) error) error {
-	type result struct {
-		d   msgr2.Data
-		err error
+// readAhead reads ranges of the image at a snapshot, several at once, and hands
+// them over in the order in which they were asked for.
+type readAhead struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	img    *Image
+	snap   uint64
+	depth  int
+	fn     func(DiffExtent, msgr2.Data) error
+	queue  []pendingRead
+}
+
+type pendingRead struct {
+	e    DiffExtent
+	done chan readResult // nil: nothing to read
+}
+
+type readResult struct {
+	d   msgr2.Data
+	err error
+}
+
+func (img *Image) newReadAhead(ctx context.Context, snap uint64, fn func(DiffExtent, msgr2.Data) error) *readAhead {
+	r := &readAhead{img: img, snap: snap, depth: img.managementDepth(), fn: fn}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	return r
+}
+
+// add starts to read a range and hands over what must make room for it.
+func (r *readAhead) add(e DiffExtent) error {
+	p := pendingRead{e: e}
+	if e.Exists {
+		p.done = make(chan readResult, 1)
+		go func() {
+			d, err := r.img.ReadSnap(r.ctx, r.snap, e.Off, e.Len)
+			p.done <- readResult{d, err}
+		}()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	depth := img.managementDepth()
-	pending := make([]chan result, 0, depth)
-	next := 0
-	for i := range chunks {
-		for ; next < len(chunks) && next < i+depth; next++ {
-			ch := make(chan result, 1)
-			pending = append(pending, ch)
-			c := chunks[next]
-			go func() {
-				if !c.Exists {
-					ch <- result{}
-					return
-				}
-				d, err := img.ReadSnap(ctx, snap, c.Off, c.Len)
-				ch <- result{d, err}
-			}()
-		}
-		r := <-pending[i]
-		pending[i] = nil
-		if r.err == nil {
-			r.err = fn(chunks[i], r.d)
-		}
-		if r.err != nil {
-			cancel()
-			for _, ch := range pending[i+1:] {
-				<-ch
-			}
-			return r.err
-		}
+	r.queue = append(r.queue, p)
+	if len(r.queue) > r.depth {
+		return r.next()
 	}
 	return nil
 }
 
-// chunked cuts ranges at object borders.
-func (img *Image) chunked(ds []DiffExtent) []DiffExtent {
-	l := img.header().layout
-	step := l.ObjectSize() * l.StripeCount()
-	var out []DiffExtent
-	for _, d := range ds {
-		for d.Len > 0 {
-			n := min(d.Len, step-d.Off%step)
-			out = append(out, DiffExtent{d.Off, n, d.Exists})
-			d.Off, d.Len = d.Off+n, d.Len-n
+// next hands over the oldest range.
+func (r *readAhead) next() error {
+	p := r.queue[0]
+	r.queue = r.queue[1:]
+	var got readResult
+	if p.done != nil {
+		got = <-p.done
+	}
+	if got.err != nil {
+		return got.err
+	}
+	return r.fn(p.e, got.d)
+}
+
+// finish hands over what is left, unless err ended the work, and waits for all
+// reads.
+func (r *readAhead) finish(err error) error {
+	for err == nil && len(r.queue) > 0 {
+		err = r.next()
+	}
+	r.cancel()
+	for _, p := range r.queue {
+		if p.done != nil {
+			<-p.done
 		}
 	}
-	return out
+	return err
+}
+
+// period returns the size in bytes of a set of objects, which a stream's
+// records do not exceed.
+func (img *Image) period() uint64 {
+	l := img.header().layout
+	return l.ObjectSize() * l.StripeCount()
+}
+
+// chunks cuts a range at the borders of object sets.
+func (img *Image) chunks(d DiffExtent, fn func(DiffExtent) error) error {
+	step := img.period()
+	for d.Len > 0 {
+		n := min(d.Len, step-d.Off%step)
+		if err := fn(DiffExtent{d.Off, n, d.Exists}); err != nil {
+			return err
+		}
+		d.Off, d.Len = d.Off+n, d.Len-n
+	}
+	return nil
+}
+
+// sparseFile is a file in which holes can be left.
+type sparseFile interface {
+	io.WriterAt
+	Truncate(size int64) error
 }
 
 func exportRaw(ctx context.Context, img *Image, w io.Writer, p Progress) error {
 	size := img.Size()
-	seeker, canSeek := w.(io.WriteSeeker)
-	if canSeek {
-		if _, err := seeker.Seek(0, io.SeekCurrent); err != nil {
-			canSeek = false // a pipe
+	file, sparse := w.(sparseFile)
+	r := img.newReadAhead(ctx, img.snapID, func(e DiffExtent, d msgr2.Data) error {
+		if p != nil {
+			p(e.Off, size)
 		}
-	}
-	const batch = 1 << 30
-	hole := uint64(0)
-	for off := uint64(0); off < size; off += batch {
-		n := min(batch, size-off)
-		chunks := img.chunked([]DiffExtent{{off, n, true}})
-		err := img.readAhead(ctx, img.snapID, chunks, func(c DiffExtent, d msgr2.Data) error {
-			if p != nil {
-				p(c.Off+c.Len, size)
-			}
-			if canSeek && isZero(d) {
-				hole += c.Len
-				return nil
-			}
-			if hole > 0 {
-				if _, err := seeker.Seek(int64(hole), io.SeekCurrent); err != nil {
-					return err
-				}
-				hole = 0
-			}
-			for part := range d.Parts() {
-				if _, err := w.Write(part); err != nil {
-					return err
-				}
-			}
+		if sparse && isZero(d) {
 			return nil
-		})
-		if err != nil {
-			return err
 		}
-	}
-	if hole > 0 {
-		// The file must have its full length.
-		if _, err := seeker.Seek(int64(hole)-1, io.SeekCurrent); err != nil {
-			return err
+		at := int64(e.Off)
+		for part := range d.Parts() {
+			var n int
+			var err error
+			if sparse {
+				n, err = file.WriteAt(part, at)
+			} else {
+				n, err = w.Write(part)
+			}
+			if err != nil {
+				return err
+			}
+			at += int64(n)
 		}
-		_, err := w.Write([]byte{0})
-		return err
+		return nil
+	})
+	err := r.finish(img.chunks(DiffExtent{0, size, true}, r.add))
+	if err == nil && sparse {
+		err = file.Truncate(int64(size))
 	}
-	return nil
+	return err
 }
 
 func exportV2(ctx context.Context, img *Image, w io.Writer, p Progress) error {
@@ -160,22 +188,23 @@ func exportV2(ctx context.Context, img *Image, w io.Writer, p Progress) error {
 	s.raw([]byte{tagImageEnd})
 	s.raw([]byte(bannerDiffs2))
 	var points []Snapshot
-	if img.snapID == NoSnap {
-		for _, sn := range img.Snapshots() {
-			if isUser(sn.Namespace) {
-				points = append(points, sn)
-			}
+	for _, sn := range img.Snapshots() {
+		if isUser(sn.Namespace) {
+			points = append(points, sn)
 		}
 	}
 	s.u64(uint64(len(points) + 1))
 	from := Snapshot{}
 	for i := range points {
-		if err := img.exportDiff(ctx, s, from, &points[i], false, p); err != nil {
+		if err := img.exportDiff(ctx, s, from, points[i].ID, false, nil); err != nil {
 			return err
+		}
+		if p != nil {
+			p(uint64(i), uint64(len(points)+1))
 		}
 		from = points[i]
 	}
-	if err := img.exportDiff(ctx, s, from, nil, false, p); err != nil {
+	if err := img.exportDiff(ctx, s, from, NoSnap, false, nil); err != nil {
 		return err
 	}
 	return s.flush()
@@ -186,7 +215,6 @@ func exportV2(ctx context.Context, img *Image, w io.Writer, p Progress) error {
 func ExportDiff(ctx context.Context, img *Image, w io.Writer, from string, whole bool, p Progress) error {
 	s := newStreamWriter(w, 1)
 	var start Snapshot
-	var end *Snapshot
 	err := func() error {
 		if from != "" {
 			var ok bool
@@ -194,14 +222,7 @@ func ExportDiff(ctx context.Context, img *Image, w io.Writer, from string, whole
 				return fmt.Errorf("snapshot %s: %w", from, rados.ErrNotFound)
 			}
 		}
-		if img.snapID != NoSnap {
-			sn, ok := img.Snapshot(img.snapID)
-			if !ok {
-				return img.header().errNoSnap(img.snapID)
-			}
-			end = &sn
-		}
-		if err := img.exportDiff(ctx, s, start, end, whole, p); err != nil {
+		if err := img.exportDiff(ctx, s, start, img.snapID, whole, p); err != nil {
 			return err
 		}
 		return s.flush()
@@ -212,8 +233,9 @@ func ExportDiff(ctx context.Context, img *Image, w io.Writer, from string, whole
 	return nil
 }
 
-// exportDiff writes one diff; end nil is the head.
-func (img *Image) exportDiff(ctx context.Context, s *streamWriter, from Snapshot, end *Snapshot, whole bool, p Progress) error {
+// exportDiff writes what changed from one point to another: a snapshot's id, or
+// NoSnap for the head.
+func (img *Image) exportDiff(ctx context.Context, s *streamWriter, from Snapshot, to uint64, whole bool, p Progress) error {
 	banner := bannerDiff1
 	if s.v == 2 {
 		banner = bannerDiff2
@@ -222,13 +244,19 @@ func (img *Image) exportDiff(ctx context.Context, s *streamWriter, from Snapshot
 	if from.ID != 0 {
 		s.textRecord(tagFrom, from.Name)
 	}
-	to, size := img.snapID, img.Size()
-	if end != nil {
-		to, size = end.ID, end.Size
+	h := img.header()
+	size, err := h.sizeAt(to)
+	if err != nil {
+		return err
+	}
+	if to != NoSnap {
+		end, ok := img.Snapshot(to)
+		if !ok {
+			return h.errNoSnap(to)
+		}
 		s.textRecord(tagTo, end.Name)
 		if s.v == 2 {
-			// One byte, though the length says eight.
-			s.tag(tagProtected, 8)
+			s.tag(tagProtected, 1)
 			if end.Protected() {
 				s.raw([]byte{1})
 			} else {
@@ -238,17 +266,9 @@ func (img *Image) exportDiff(ctx context.Context, s *streamWriter, from Snapshot
 	}
 	s.tag(tagSize, 8)
 	s.u64(size)
-	var ds []DiffExtent
-	err := img.Diff(ctx, DiffOptions{From: from.ID, To: to, WholeObject: whole, IncludeParent: true}, func(d DiffExtent) error {
-		ds = append(ds, d)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	err = img.readAhead(ctx, to, img.chunked(ds), func(d DiffExtent, data msgr2.Data) error {
+	r := img.newReadAhead(ctx, to, func(d DiffExtent, data msgr2.Data) error {
 		if p != nil {
-			p(min(d.Off+d.Len, size), size)
+			p(d.Off, size)
 		}
 		if !d.Exists || isZero(data) {
 			s.tag(tagZero, 16)
@@ -260,16 +280,15 @@ func (img *Image) exportDiff(ctx context.Context, s *streamWriter, from Snapshot
 		s.u64(d.Off)
 		s.u64(d.Len)
 		for part := range data.Parts() {
-			s.raw(part)
+			s.payload(part)
 		}
 		return s.err
 	})
+	o := DiffOptions{From: from.ID, To: to, WholeObject: whole, IncludeParent: true}
+	err = r.finish(img.Diff(ctx, o, func(d DiffExtent) error { return img.chunks(d, r.add) }))
 	if err != nil {
 		return err
 	}
 	s.raw([]byte{tagEnd})
-	if p != nil {
-		p(size, size)
-	}
 	return s.err
 }

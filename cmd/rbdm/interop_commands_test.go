@@ -43,25 +43,41 @@ func words(text string) string { return strings.Join(strings.Fields(text), " ") 
 // with the release's own rbd in one pool and with ours in another.
 func TestRBDCommandsAsReal(t *testing.T) {
 	s := siteFromEnv(t, "RBDM_SITE_A")
-	list, err := os.ReadFile("testdata/rbd-image-commands.txt")
+	s.compareCommands(t, "testdata/rbd-image-commands.txt", s.newPool(t, "rbdcmdsr"), s.newPool(t, "rbdcmdso"), "", "")
+}
+
+// newPool makes a pool for the test's time.
+func (s *site) newPool(t *testing.T, pool string) string {
+	t.Helper()
+	s.real(t, "ceph", "osd", "pool", "create", pool, "8")
+	s.real(t, "rbd", "pool", "init", pool)
+	t.Cleanup(func() {
+		s.command(context.Background(), "ceph", "osd", "pool", "delete", pool, pool, "--yes-i-really-really-mean-it").Run()
+	})
+	return pool
+}
+
+// compareCommands runs the command lines of a file with the release's own rbd and
+// with ours, each in a pool and folder of its own.
+func (s *site) compareCommands(t *testing.T, file, poolReal, poolOurs, dirReal, dirOurs string) {
+	t.Helper()
+	list, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
-	}
-	pools := map[string]string{"real": "rbdcmdsr", "ours": "rbdcmdso"}
-	for _, pool := range pools {
-		s.real(t, "ceph", "osd", "pool", "create", pool, "8")
-		s.real(t, "rbd", "pool", "init", pool)
-		t.Cleanup(func() {
-			s.command(context.Background(), "ceph", "osd", "pool", "delete", pool, pool, "--yes-i-really-really-mean-it").Run()
-		})
 	}
 	for line := range strings.Lines(string(list)) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		got := s.outcome(t, pools["ours"], line, s.ours)
-		want := s.outcome(t, pools["real"], line, s.command)
+		got := s.outcome(t, poolOurs, strings.ReplaceAll(line, "DIR", dirOurs), s.ours)
+		want := s.outcome(t, poolReal, strings.ReplaceAll(line, "DIR", dirReal), s.command)
+		if strings.Contains(want, "Caught signal") { // rbd 20.2 crashes now and then as it ends
+			want = s.outcome(t, poolReal, strings.ReplaceAll(line, "DIR", dirReal), s.command)
+		}
+		if dirOurs != "" {
+			got, want = strings.ReplaceAll(got, dirOurs, "DIR"), strings.ReplaceAll(want, dirReal, "DIR")
+		}
 		if got != want {
 			t.Errorf("rbd %s\nours:\n%s\nreal:\n%s", line, got, want)
 		}

@@ -22,6 +22,12 @@ func dataHandlers() map[string]handler {
 		"diff":       diffImage,
 		"disk-usage": diskUsage,
 		"bench":      bench,
+
+		"export-diff": exportDiff,
+		"import-diff": importDiff,
+		"merge-diff":  mergeDiff,
+		"copy":        copyImage,
+		"deep copy":   deepCopy,
 	}
 }
 
@@ -128,10 +134,9 @@ func importImage(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if text := c.String("sparse-size"); c.Has("sparse-size") {
-		if _, err := cli.ParseSize(text, 1); err != nil {
-			return badOption("sparse-size")
-		}
+	sparse, err := c.sparseSize()
+	if err != nil {
+		return err
 	}
 	s, err := c.importDestination(path, len(c.Args)-len(rest))
 	if err != nil {
@@ -141,7 +146,7 @@ func importImage(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.importFrom(ctx, io, s.Image, path, format, o); err != nil {
+	if err := c.importFrom(ctx, io, s.Image, path, format, o, sparse); err != nil {
 		return failed(err, "rbd: import failed")
 	}
 	return nil
@@ -166,7 +171,7 @@ func (c *call) importDestination(path string, arg int) (spec, error) {
 	return s, nil
 }
 
-func (c *call) importFrom(ctx context.Context, pool *rados.IoCtx, name, path string, format int, o rbd.CreateOptions) error {
+func (c *call) importFrom(ctx context.Context, pool *rados.IoCtx, name, path string, format int, o rbd.CreateOptions, sparse uint64) error {
 	in, size := c.std.In, uint64(0)
 	p, done := c.progress("Importing image")
 	if path != stdStream {
@@ -183,16 +188,30 @@ func (c *call) importFrom(ctx context.Context, pool *rados.IoCtx, name, path str
 		}
 		in = f
 	}
-	err := rbd.Import(ctx, pool, name, in, size, o, format, p)
-	switch {
-	case errors.Is(err, rados.ErrExists):
-		c.warnf("rbd: image creation failed")
-	case errors.Is(err, rbd.ErrBanner):
-		c.warnf("rbd: invalid or unexpected diff banner")
-		c.warnf("rbd: import header failed.")
-	}
+	err := rbd.Import(ctx, pool, name, in, format, o, rbd.StreamOptions{Size: size, SparseSize: sparse, Progress: p})
+	c.warnStream(err)
 	done(err)
 	return err
+}
+
+// warnStream says what is wrong with a stream.
+func (c *call) warnStream(err error) {
+	var bad *rbd.StreamError
+	if errors.As(err, &bad) {
+		c.warnf("%s", bad.Text)
+	}
+}
+
+// sparseSize reads --sparse-size, by default 4 KiB.
+func (c *call) sparseSize() (uint64, error) {
+	if !c.Has("sparse-size") {
+		return 4096, nil
+	}
+	n, err := cli.ParseSize(c.String("sparse-size"), 1)
+	if err != nil {
+		return 0, badOption("sparse-size")
+	}
+	return n, nil
 }
 
 // importProblem is a file that cannot be imported: what to say, and the errno.
@@ -212,9 +231,9 @@ func fileSize(f *os.File) (uint64, error) {
 		return 0, osError(err)
 	case info.IsDir():
 		return 0, &importProblem{"rbd: cannot import a directory", 21}
-	case info.Mode().IsRegular():
+	case info.Mode().IsRegular() && info.Size() > 0:
 		return uint64(info.Size()), nil
-	case info.Mode()&os.ModeCharDevice != 0:
+	case info.Mode().IsRegular() || info.Mode()&os.ModeCharDevice != 0:
 		return 0, &importProblem{"rbd: unable to get size of file/block device", 25}
 	case info.Mode()&os.ModeDevice != 0:
 		n, err := f.Seek(0, io.SeekEnd)

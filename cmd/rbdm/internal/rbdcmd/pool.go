@@ -67,11 +67,11 @@ func poolStats(ctx context.Context, c *call) error {
 			c.printf(" (%d in trash)", st.Trash)
 		}
 		c.printf("\nTotal Snapshots: %d", st.ImageSnaps)
-		if st.TrashSnaps > 0 {
+		if st.Trash > 0 {
 			c.printf(" (%d in trash)", st.TrashSnaps)
 		}
 		c.printf("\nProvisioned Size: %s", cli.ByteSize(st.ImageBytes))
-		if st.TrashBytes > 0 {
+		if st.Trash > 0 {
 			c.printf(" (%s in trash)", cli.ByteSize(st.TrashBytes))
 		}
 		c.printf("\n")

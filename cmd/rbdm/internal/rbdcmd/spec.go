@@ -121,18 +121,18 @@ func (a specArg) take(in *cli.Invocation) (spec, []string, error) {
 }
 
 func (a specArg) check(s spec) error {
-	word := a.imageWord
+	word, snapWord := a.imageWord, "snapshot"
 	if word == "" {
 		word = "image"
 	}
 	if a.dest {
-		word = "destination " + word
+		word, snapWord = "destination "+word, "destination "+snapWord
 	}
 	switch {
 	case s.Image == "" && !a.noImage:
 		return invalidf("rbd: %s name was not specified", word)
 	case a.snap == snapNone && s.Snap != "":
-		return invalidf("rbd: snapshot name specified for a command that doesn't use it")
+		return invalidf("rbd: %s name specified for a command that doesn't use it", snapWord)
 	case a.snap == snapRequired && s.Snap == "":
 		return invalidf("rbd: snapshot name was not specified")
 	}
