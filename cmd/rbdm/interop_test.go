@@ -197,7 +197,27 @@ func TestInteropKilledDaemonEndsEqual(t *testing.T) {
 	d.stop(t)
 }
 
+// olderKeys makes the peers' user of a 20.2 cluster one with an aes key, where the
+// other site's own daemon has to log in that knows no aes256k.
+func olderKeys(t *testing.T, s, other *site) {
+	t.Helper()
+	if s.release != "20" || other.release == "20" {
+		return
+	}
+	const user = "client.rbd-mirror-peer"
+	keyring := filepath.Join(s.dir, "peer.keyring")
+	text := fmt.Sprintf("[%s]\n\tkey = %s\tcaps mon = \"profile rbd-mirror-peer\"\n\tcaps osd = \"profile rbd\"\n", user, other.real(t, "ceph-authtool", "--gen-print-key"))
+	if err := os.WriteFile(keyring, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.real(t, "ceph", "mon", "set", "auth_allowed_ciphers", "aes,aes256k")
+	s.real(t, "ceph", "config", "set", "mon", "mon_auth_allow_insecure_key", "true")
+	s.real(t, "ceph", "auth", "rm", user)
+	s.real(t, "ceph", "auth", "add", user, "-i", keyring)
+}
+
 func TestInteropHandoverWithTheCPPDaemon(t *testing.T) {
+	olderKeys(t, siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B"))
 	a, b := peers(t, "handover")
 	spec := "handover/image"
 	a.real(t, "rbd", "create", "-s", "60M", spec)
