@@ -9,6 +9,7 @@ import (
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -78,8 +79,10 @@ func (s *scratch) release() {
 }
 
 // Features is the mask of Ceph features that the client advertises: that of
-// 18.2, which 16.2 to 20.2 take and which keeps 20.2 on the formats of 18.2.
-const Features uint64 = 0x3f01cfbffffdffff
+// 18.2, which 16.2 to 20.2 take and which keeps 20.2 on the formats of 18.2; and
+// multi-step-retry rules, without which 20.2 turns a client away from a cluster
+// that has one.
+const Features = osdmap.FeaturesReef | osdmap.FeatureCrushMSR
 
 // opPriority is what librados sends operations with.
 const opPriority = 63
