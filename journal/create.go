@@ -107,3 +107,17 @@ func (j *Journal) removeSet(ctx context.Context, set uint64) (found bool, err er
 	}
 	return found, err
 }
+
+// ReadLayout reads how a journal lies in its pool, without opening it.
+func ReadLayout(ctx context.Context, io *rados.IoCtx, id string) (Layout, error) {
+	j := &Journal{io: io, id: id, header: HeaderName(id)}
+	err := j.readLayout(ctx)
+	return j.layout, err
+}
+
+// ReadState reads the part of a journal's metadata that changes, without opening
+// it.
+func ReadState(ctx context.Context, io *rados.IoCtx, id string) (State, error) {
+	j := &Journal{io: io, id: id, header: HeaderName(id)}
+	return j.readState(ctx)
+}
