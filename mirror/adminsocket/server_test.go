@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,7 +29,13 @@ func serve(t *testing.T) string {
 	done := make(chan error, 1)
 	go func() { done <- Serve(ctx, path, testCommands) }()
 	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
-	require.Eventually(t, func() bool { _, err := os.Stat(path); return err == nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { // the file is there before anybody listens
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	}, 5*time.Second, time.Millisecond)
 	return path
 }
 

@@ -116,19 +116,16 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Register(typ uint16, f func(*msgr2.Message)) { c.handlers[typ] = f }
 
 // Start finds a monitor and waits for its map and the central configuration.
-// ctx, and the option client_mount_timeout when ctx has no deadline, bound the
-// wait only. A refusal by the monitor, or a configuration that names none, ends
+// ctx and the option client_mount_timeout bound the wait only. A refusal by the monitor, or a configuration that names none, ends
 // it at once. After an error the Client is closed. errors.Is finds in the error
 // the number with which Ceph's commands exit then.
 func (c *Client) Start(ctx context.Context) error { return numbered(c.start(ctx)) }
 
 func (c *Client) start(ctx context.Context) error {
-	if _, ok := ctx.Deadline(); !ok {
-		if d := c.cfg.Conf.Duration("client_mount_timeout"); d > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, d)
-			defer cancel()
-		}
+	if d := c.cfg.Conf.Duration("client_mount_timeout"); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
 	}
 	mons, err := c.cfg.Conf.Mons(ctx, c.cfg.Resolver)
 	if err != nil {

@@ -3,8 +3,8 @@
 package daemoncmd
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,7 +19,6 @@ import (
 	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/engine"
 	"github.com/rbdm/rbdm/msgr2/entity"
-	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/conf"
 )
 
@@ -61,11 +60,7 @@ func New(version string) func(ctx context.Context, args []string, std streams.St
 			return 0
 		}
 		fmt.Fprintf(std.Err, "rbd-mirror: %v\n", err)
-		var errno rados.Errno
-		if errors.As(err, &errno) {
-			return int(errno) & 0xff
-		}
-		return 1
+		return 1 // as Ceph's daemon, whatever it is
 	}
 }
 
@@ -101,7 +96,8 @@ func run(ctx context.Context, args []string, std streams.Streams, version string
 		f.checkpoints = filepath.Join("/var/lib/ceph/rbdm", cfg.Cluster()+"-"+cfg.Name().String()+".db")
 	}
 	made := makeFolder(f.checkpoints)
-	if err := become(f.setuser, f.setgroup, made); err != nil {
+	// They are options of the configuration too, and read as such before us.
+	if err := become(cmp.Or(f.setuser, cfg.Get("setuser")), cmp.Or(f.setgroup, cfg.Get("setgroup")), made); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(out, nil))

@@ -34,7 +34,7 @@ func become(userName, groupName, made string) error {
 		u, err := user.Lookup(userName)
 		if err != nil {
 			if u, err = user.LookupId(userName); err != nil {
-				return fmt.Errorf("--setuser %s: %w", userName, err)
+				return fmt.Errorf("unable to look up user '%s'", userName)
 			}
 		}
 		uid, _ = strconv.Atoi(u.Uid)
@@ -44,7 +44,7 @@ func become(userName, groupName, made string) error {
 		g, err := user.LookupGroup(groupName)
 		if err != nil {
 			if g, err = user.LookupGroupId(groupName); err != nil {
-				return fmt.Errorf("--setgroup %s: %w", groupName, err)
+				return fmt.Errorf("unable to look up group '%s'", groupName)
 			}
 		}
 		gid, _ = strconv.Atoi(g.Gid)
