@@ -2,7 +2,6 @@ package cls
 
 import (
 	"math"
-	"slices"
 
 	"github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -138,8 +137,8 @@ func clientGet(o Object, in *denc.Reader) ([]byte, error) {
 	return c.Append(nil), nil
 }
 
-// clientRegister adds a client. It begins where the client that is furthest
-// behind is.
+// clientRegister adds a client. It begins where the connected client that is
+// furthest behind is.
 func clientRegister(o Object, in *denc.Reader) ([]byte, error) {
 	c := wire.Client{ID: in.String(), Data: in.Bytes()}
 	if err := bad(in); err != nil {
@@ -153,6 +152,9 @@ func clientRegister(o Object, in *denc.Reader) ([]byte, error) {
 	}
 	found := false
 	err := eachClient(o, "", func(other wire.Client) (bool, error) {
+		if other.State == wire.ClientDisconnected {
+			return true, nil
+		}
 		if len(other.Commit) == 0 {
 			c.Commit = nil
 			return false, nil
@@ -380,11 +382,20 @@ func tagList(o Object, in *denc.Reader) ([]byte, error) {
 	if lowest := lowestTag(c.Commit, math.MaxUint64); lowest != math.MaxUint64 {
 		needed = neededTags(tags, lowest)
 	}
-	tags = slices.DeleteFunc(tags, func(t wire.Tag) bool {
-		return l.After != 0 && t.TID <= l.After || t.TID < needed[t.Class] || l.Class != nil && *l.Class != t.Class
-	})
-	tags = tags[:min(uint64(len(tags)), l.Max)]
-	return denc.AppendSlice(nil, tags, func(b []byte, t wire.Tag) []byte { return t.Append(b) }), nil
+	// The limit is only looked at behind a tag.
+	var found []wire.Tag
+	for _, t := range tags {
+		if l.After != 0 && t.TID <= l.After {
+			continue
+		}
+		if t.TID >= needed[t.Class] && (l.Class == nil || *l.Class == t.Class) {
+			found = append(found, t)
+		}
+		if uint64(len(found)) >= l.Max {
+			break
+		}
+	}
+	return denc.AppendSlice(nil, found, func(b []byte, t wire.Tag) []byte { return t.Append(b) }), nil
 }
 
 // notFull fails with ErrOverflow when a data object has reached its size.
@@ -408,10 +419,10 @@ func journalAppend(o Object, in *denc.Reader) ([]byte, error) {
 	if err := bad(in); err != nil {
 		return nil, err
 	}
-	if err := notFull(o, limit); err != nil {
-		return nil, err
-	}
 	size, _ := o.Stat()
+	if size >= limit { // whether it exists or not, unlike guard_append
+		return nil, errno.ErrOverflow
+	}
 	o.Write(size, data)
 	return nil, nil
 }
