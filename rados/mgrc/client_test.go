@@ -97,7 +97,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	key := cephx.NewKey(cephx.KeyAES256K)
 	name := entity.AuthName{Type: entity.TypeClient, ID: "rbd-mirror.a"}
-	keys := cephx.NewKeyServer(cephx.Keyring{name: {Key: key}})
+	keys := cephx.NewKeyServer(cephx.Keyring{name: {Key: key, Caps: map[string]string{"mon": "profile rbd-mirror"}}})
 	w := &world{events: make(chan event, 100)}
 	w.mon = &server{name: "a", kind: entity.TypeMon, handle: w.handleMon}
 	w.mon.serve(t, func() msgr2.ServerAuth { return keys.MonAuth() })
