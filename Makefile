@@ -37,6 +37,7 @@ golden: ## renew the golden bytes from real clusters (root, Debian)
 interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, Debian)
 	scripts/interop-rados 16 18 20
 	scripts/interop 16:16 18:18 20:20 16:20 20:16
+	RBDM_INTEROP_SECURE=1 RBDM_INTEROP_RUN='^TestInteropSnapshotMirroring$$' scripts/interop 16:16 20:20 16:20 20:16
 
 bench-interop: ## our daemon and Ceph's in turn on two real clusters (root, Debian)
 	scripts/bench-interop

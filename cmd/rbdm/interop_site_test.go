@@ -206,9 +206,15 @@ func (s *site) try(t *testing.T, args ...string) (string, error) {
 // complete on the replica.
 func waitSynced(t *testing.T, primary, replica *site, spec string) {
 	t.Helper()
+	waitSyncedAs(t, primary, replica, spec, spec)
+}
+
+// waitSyncedAs is waitSynced for a replica of another name.
+func waitSyncedAs(t *testing.T, primary, replica *site, spec, there string) {
+	t.Helper()
 	newest := newestMirrorSnap(t, primary, spec)
 	eventually(t, spec+" synced to "+replica.name, 2*time.Minute, func() (bool, string) {
-		out, err := replica.try(t, "rbd", "snap", "ls", "--all", "--format", "json", spec)
+		out, err := replica.try(t, "rbd", "snap", "ls", "--all", "--format", "json", there)
 		if err != nil {
 			return false, out
 		}
