@@ -19,6 +19,7 @@ type Future struct {
 	payload  []byte
 	acked    bool // is in the journal
 	finished bool // so are all before it, or err
+	early    bool // Committed was called before
 	err      error
 	done     chan struct{} // closed when finished; made when somebody waits
 }
@@ -59,6 +60,9 @@ func (f *Future) Done() <-chan struct{} {
 // finish completes f. r.mu is held.
 func (f *Future) finish(err error) {
 	f.finished, f.err, f.payload = true, err, nil
+	if f.early && err == nil {
+		f.r.j.committed(&f.mark)
+	}
 	if f.done != nil {
 		close(f.done)
 	}
@@ -89,5 +93,13 @@ func (f *Future) Position() wire.ObjectPosition {
 }
 
 // Committed says that what the entry describes is safely done, see
-// Entry.Committed.
-func (f *Future) Committed() { f.r.j.committed(&f.mark) }
+// Entry.Committed. It counts once the entry itself is safe in the journal, and
+// never for one that failed.
+func (f *Future) Committed() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.early = true
+	if f.finished && f.err == nil {
+		f.r.j.committed(&f.mark)
+	}
+}
