@@ -15,6 +15,10 @@ import (
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/msgr2/cephx"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados"
+	rconf "github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rbd"
 )
 
 // badSite is a cluster and a folder of configurations of which each has a fault.
@@ -234,4 +238,48 @@ func TestAnImageThatIsLocked(t *testing.T) {
 	} {
 		s.want(30, "(30) Read-only file system", 2, append([]string{"-c", conf}, args...)...)
 	}
+}
+
+// A client's clock is its own: tickets are valid for a time from when they came.
+func TestAClockThatIsWrong(t *testing.T) {
+	for _, skew := range []time.Duration{-48 * time.Hour, 48 * time.Hour} {
+		s := newBadSite(t, fakecluster.WithClock(fakecluster.NewManualClock(time.Now().Add(skew))))
+		conf := s.conf("admin", s.c.MonHost(), "key = "+s.key)
+		s.want(0, "", 0, "-c", conf, "create", "--size", "4M", "img")
+		s.want(0, "", 0, "-c", conf, "info", "img")
+	}
+}
+
+func TestAnImageThatIsOpenElsewhere(t *testing.T) {
+	s := newBadSite(t)
+	conf := s.conf("admin", s.c.MonHost(), "key = "+s.key)
+	s.want(0, "", 0, "-c", conf, "create", "--size", "4M", "img")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	inv, _, err := rconf.ParseArgs([]string{"-c", conf}, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := inv.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := rados.Connect(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	io, err := client.OpenPool(ctx, "rbd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := rbd.Open(ctx, io, "img", rbd.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(16, "rbd: error: image still has watchers\nThis means the image is still open or the client using it crashed.", 4, "-c", conf, "rm", "img")
+	if err := img.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.want(0, "", 2, "-c", conf, "rm", "img")
 }
