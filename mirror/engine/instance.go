@@ -22,12 +22,13 @@ type instance struct {
 	io  *rados.IoCtx
 	log *slog.Logger
 	id  string
-	// images names the images that are replayed.
-	images func() []string
+	// images names the images that are replayed; changed says that they are others.
+	images  func() []string
+	changed <-chan struct{}
 }
 
-func newInstance(io *rados.IoCtx, log *slog.Logger, images func() []string) *instance {
-	return &instance{io: io, log: log, id: strconv.FormatUint(io.Client().GlobalID(), 10), images: images}
+func newInstance(io *rados.IoCtx, log *slog.Logger, images func() []string, changed <-chan struct{}) *instance {
+	return &instance{io: io, log: log, id: strconv.FormatUint(io.Client().GlobalID(), 10), images: images, changed: changed}
 }
 
 // run shows the instance until ctx ends. It takes the traces of dead ones away.
@@ -63,6 +64,7 @@ func (i *instance) run(ctx context.Context) error {
 			defer cancel()
 			return ignoreBlocklisted(i.mapImages(bye))
 		case <-tick.C:
+		case <-i.changed:
 		}
 	}
 }

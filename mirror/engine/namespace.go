@@ -48,6 +48,8 @@ type Namespace struct {
 	memory        *checkpoint.Store
 	kick          chan struct{}
 	trashKick     chan struct{}
+	// mapKick says that the set of images that are replayed has changed.
+	mapKick chan struct{}
 
 	// spec is what is before an image's name: the pool and the namespace.
 	spec string
@@ -65,7 +67,7 @@ func newNamespace(local, remote *rados.IoCtx, s sites, syncs semaphore, memory *
 	return &Namespace{
 		local: local, remote: remote, sites: s, log: log.With("namespace", local.Namespace()),
 		status: newStatusUpdater(local, remote, s.localUUID, log), syncs: syncs, depth: max(depth, 1), memory: memory,
-		kick: make(chan struct{}, 1), trashKick: make(chan struct{}, 1), replayers: make(map[string]*imageReplayer),
+		kick: make(chan struct{}, 1), trashKick: make(chan struct{}, 1), mapKick: make(chan struct{}, 1), replayers: make(map[string]*imageReplayer),
 	}
 }
 
@@ -174,7 +176,11 @@ func (n *Namespace) list(ctx context.Context) error {
 			r := newImageReplayer(n, gid)
 			r.hold(n.held)
 			n.replayers[gid] = r
-			n.running.Go(func() { r.run(ctx) })
+			n.running.Go(func() {
+				r.run(ctx)
+				n.mapChanged()
+			})
+			n.mapChanged()
 		}
 	}
 	return nil
@@ -217,6 +223,13 @@ func (n *Namespace) gids() []string {
 		}
 	}
 	return out
+}
+
+func (n *Namespace) mapChanged() {
+	select {
+	case n.mapKick <- struct{}{}:
+	default:
+	}
 }
 
 func (n *Namespace) emptyTrash() {

@@ -365,7 +365,7 @@ func (p *Pool) namespace(ctx context.Context, local, remote *rados.IoCtx, s site
 	defer shown.Wait()
 	defer cancel(nil)
 	shown.Go(func() {
-		if err := newInstance(local, n.log, n.gids).run(ctx); err != nil {
+		if err := newInstance(local, n.log, n.gids, n.mapKick).run(ctx); err != nil {
 			cancel(err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -446,34 +447,45 @@ func (s *site) awaitGone(spec string) {
 // daemons that ended, nor on the blocklist.
 func (w *world) clean(specs ...string) {
 	w.Helper()
+	ofImages := []string{"image_", "global_", "status_global_", "remote_status_", "image_map_"}
+	for _, s := range []*site{w.a, w.b} {
+		w.eventually("no trace of images on "+s.name, func() (bool, string) {
+			left := s.left(ofImages, specs...)
+			return len(left) == 0, fmt.Sprint(left)
+		})
+	}
 	for _, s := range []*site{w.a, w.b} {
 		if s.stop != nil {
 			s.stop()
 		}
 	}
 	for _, s := range []*site{w.a, w.b} {
-		for _, spec := range append(specs, pool+"/x") {
-			io := s.io(spec)
-			images, err := meta.Images(w.ctx, io)
-			require.NoError(w, err)
-			require.Empty(w, images, "images on %s", s.name)
-			for _, oid := range []string{meta.Mirroring, meta.Leader} {
-				op := rados.NewOp()
-				keys := op.OmapGetKeys("", 1000)
-				if err := io.Operate(w.ctx, oid, op); errors.Is(err, rados.ErrNotFound) {
-					continue
-				} else {
-					require.NoError(w, err)
-				}
-				for _, k := range keys.Keys {
-					for _, left := range []string{"image_", "global_", "status_global_", "remote_status_", "instance_", "image_map_"} {
-						require.False(w, strings.HasPrefix(k, left), "%s of %s still has %q", oid, s.name, k)
-					}
+		require.Empty(w, s.left(append(ofImages, "instance_"), specs...), "left on %s", s.name)
+		require.Empty(w, s.cluster.OSDMap().OSDOnly.Blocklist, "blocklist of %s", s.name)
+	}
+}
+
+// left returns the keys with one of the prefixes that the mirroring objects have, in
+// the namespaces of specs and in the default one.
+func (s *site) left(prefixes []string, specs ...string) (keys []string) {
+	s.w.Helper()
+	for _, spec := range append(specs, pool+"/x") {
+		for _, oid := range []string{meta.Mirroring, meta.Leader} {
+			op := rados.NewOp()
+			all := op.OmapGetKeys("", 1000)
+			if err := s.io(spec).Operate(s.w.ctx, oid, op); errors.Is(err, rados.ErrNotFound) {
+				continue
+			} else {
+				require.NoError(s.w, err)
+			}
+			for _, k := range all.Keys {
+				if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(k, p) }) {
+					keys = append(keys, oid+":"+k)
 				}
 			}
 		}
-		require.Empty(w, s.cluster.OSDMap().OSDOnly.Blocklist, "blocklist of %s", s.name)
 	}
+	return keys
 }
 
 // mirrorSnaps returns how many mirror snapshots an image has.

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rbdm/rbdm/fakecluster"
+	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	rwire "github.com/rbdm/rbdm/rados/wire"
 	"github.com/rbdm/rbdm/rbd"
@@ -57,10 +59,31 @@ func interrupted(t *testing.T) *world {
 	reached, release := w.heldBack()
 	w.b.run()
 	<-reached
+	w.eventually("five objects are remembered", func() (bool, string) {
+		n := w.remembered()
+		return n >= 5, fmt.Sprint(n)
+	})
 	w.b.cutOff()
 	release()
 	w.b.stop()
 	return w
+}
+
+// remembered returns how many objects of the copy under way the checkpoint has.
+func (w *world) remembered() (n int) {
+	w.Helper()
+	img := w.b.open(image, rbd.OpenOptions{ReadOnly: true})
+	defer img.Close(w.ctx)
+	s := snapshots.Newest(img)
+	done := w.b.memory.Resume(checkpoint.Key{
+		FSID: w.b.client.FSID().String(), Pool: img.IoCtx().Pool(), ImageID: img.ID(), LocalSnap: s.ID, RemoteSnap: s.Namespace.PrimarySnapID,
+	})
+	for i := range img.Objects() {
+		if done.Done(i) {
+			n++
+		}
+	}
+	return n
 }
 
 func TestKilledDaemonGoesOnByObject(t *testing.T) {
