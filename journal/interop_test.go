@@ -83,13 +83,18 @@ func (s *site) command(t *testing.T, name string, args ...string) (string, error
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	out, err := s.prepare(ctx, name, args...).CombinedOutput()
+	return string(out), err
+}
+
+// prepare returns one of the release's tools, not started.
+func (s *site) prepare(ctx context.Context, name string, args ...string) *exec.Cmd {
 	if s.root != "/" {
 		name, args = "chroot", append([]string{s.root, name}, args...)
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "CEPH_CONF="+s.conf)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	return cmd
 }
 
 // image makes an image with journaling and returns its id.
@@ -246,6 +251,40 @@ func TestInteropRbdReplaysWhatWeRecorded(t *testing.T) {
 		must(t, err)
 		if !bytes.Equal(p, image) {
 			t.Fatal("rbd replayed something else than was recorded")
+		}
+	})
+}
+
+// TestInteropTailsAWriterThatDies tails the journal of a real writer that is
+// killed in the middle, and of the one that takes over.
+func TestInteropTailsAWriterThatDies(t *testing.T) {
+	sites(t, func(t *testing.T, s *site) {
+		id := s.image(t, "a", "--journal-object-size", "64K")
+		peer := open(t, s.io, id, "peer", quick())
+		must(t, peer.Register(t.Context(), nil))
+		tail := player(t, peer, PlayerOptions{Tail: true})
+		ctx, kill := context.WithCancel(t.Context())
+		bench := s.prepare(ctx, "rbd", "bench", s.pool+"/a", "--io-type", "write", "--io-size", "4096", "--io-total", "1G", "--io-pattern", "rand")
+		must(t, bench.Start())
+		var got []*Entry
+		for range 3000 {
+			e, err := tail.Next(t.Context())
+			must(t, err)
+			got = append(got, e)
+		}
+		kill()
+		_ = bench.Wait()
+		// It waits until the dead writer's watch is gone.
+		s.run(t, "rbd", "snap", "create", s.pool+"/a@s")
+		want := s.export(t, id)
+		for len(got) < len(want) {
+			e, err := tail.Next(t.Context())
+			must(t, err)
+			got = append(got, e)
+		}
+		same(t, got, want)
+		if last := got[len(got)-1]; last.TagTID == got[0].TagTID {
+			t.Fatal("nobody took over")
 		}
 	})
 }
