@@ -34,6 +34,13 @@ type site struct {
 // the folder to chroot to for that release's tools.
 func sites(t *testing.T, f func(t *testing.T, s *site)) {
 	t.Helper()
+	for _, path := range confs(t) {
+		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) { f(t, newSite(t, path)) })
+	}
+}
+
+func confs(t testing.TB) []string {
+	t.Helper()
 	list := os.Getenv("RBDM_CONFS")
 	if list == "" {
 		list = os.Getenv("RBDM_CONF")
@@ -41,12 +48,10 @@ func sites(t *testing.T, f func(t *testing.T, s *site)) {
 	if list == "" {
 		t.Fatal("set RBDM_CONFS to the ceph.conf of one or more real clusters, separated by commas")
 	}
-	for path := range strings.SplitSeq(list, ",") {
-		t.Run(filepath.Base(filepath.Dir(path)), func(t *testing.T) { f(t, newSite(t, path)) })
-	}
+	return strings.Split(list, ",")
 }
 
-func newSite(t *testing.T, path string) *site {
+func newSite(t testing.TB, path string) *site {
 	t.Helper()
 	s := &site{conf: path, root: "/", pool: "jr-" + strings.ToLower(filepath.Base(t.Name())) + time.Now().Format("150405.000")}
 	if p, err := os.ReadFile(filepath.Join(filepath.Dir(path), "root")); err == nil {
@@ -70,7 +75,7 @@ func newSite(t *testing.T, path string) *site {
 }
 
 // run runs one of the release's tools and returns what it prints; stderr too.
-func (s *site) run(t *testing.T, name string, args ...string) string {
+func (s *site) run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := s.command(t, name, args...)
 	if err != nil {
@@ -79,7 +84,7 @@ func (s *site) run(t *testing.T, name string, args ...string) string {
 	return out
 }
 
-func (s *site) command(t *testing.T, name string, args ...string) (string, error) {
+func (s *site) command(t testing.TB, name string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
