@@ -60,6 +60,8 @@ type Cluster struct {
 	clusterLog []wire.LogEntry
 
 	mirrorSchedules, trashSchedules scheduler
+	support                         *support
+	perf                            perfStats // locks itself
 
 	holdTrim  bool
 	heldTrims []func()
@@ -201,6 +203,7 @@ func (c *Cluster) startDaemons() error {
 	c.firstMap()
 	c.makeMonMap()
 	c.makeMgrMap()
+	c.support = newSupport(c)
 	for _, p := range c.opt.pools {
 		id := c.createPool(newPool{name: p.name, erasure: p.erasure, pgs: p.pgs, app: p.app})
 		if p.erasure {

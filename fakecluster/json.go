@@ -66,3 +66,24 @@ func encodeJSON(format string, v any) []byte {
 	out.WriteByte('\n')
 	return out.Bytes()
 }
+
+// python returns v as Python's json.dumps does without an indent: with a space
+// behind every colon and comma.
+func python(v any) []byte {
+	var out []byte
+	quoted, escaped := false, false
+	for _, c := range encodeJSON("json", v) {
+		out = append(out, c)
+		switch {
+		case escaped:
+			escaped = false
+		case quoted && c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ':' || c == ','):
+			out = append(out, ' ')
+		}
+	}
+	return out
+}

@@ -124,6 +124,7 @@ func (s *mgrSession) run(cmd []string, in []byte) (errno.Errno, string, []byte) 
 	c := s.mgr.c
 	args, err := parseCommand(cmd)
 	if err != nil {
+		c.log.Warn("command not understood", "mgr", s.mgr.name, "command", cmd, "err", err)
 		return errno.ErrInvalid, "command not understood", nil
 	}
 	prefix := args.str("prefix")
@@ -139,7 +140,7 @@ func (s *mgrSession) run(cmd []string, in []byte) (errno.Errno, string, []byte) 
 		if !s.caps.permits(d.module, d.access(), prefix, args) && !s.caps.permits("rbd_support", d.access(), prefix, args) {
 			return errno.ErrAccess, "access denied: does your client key have mgr caps? See http://docs.ceph.com/en/latest/mgr/administrator/#client-authentication", nil
 		}
-		k := &call{c: c, user: s.user, args: args, in: in, format: args.str("format")}
+		k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
 		e := d.run(k)
 		return e, k.status, k.out
 	}

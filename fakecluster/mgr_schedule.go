@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,12 +14,12 @@ import (
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/osdmap"
+	rbdwire "github.com/rbdm/rbdm/rbd/wire"
 )
 
 // scheduler is one of the two kinds of schedules of the manager's module
 // rbd_support. They are kept in the omap of an object in each pool; those for
-// everything are kept by the manager. They are told, not run: that would need
-// an RBD client.
+// everything are kept by the manager. mgr_support.go runs them.
 type scheduler struct {
 	object  string
 	trash   bool
@@ -58,10 +59,10 @@ func scheduleCommands() []command {
 			}
 		}
 		t = append(t,
-			command{sig: s.words + " add level_spec:CephString interval:CephString start_time:CephString,?", module: "mgr", perm: "w", mgr: true, run: with((*call).scheduleAdd)},
-			command{sig: s.words + " remove level_spec:CephString interval:CephString,? start_time:CephString,?", module: "mgr", perm: "w", mgr: true, run: with((*call).scheduleRemove)},
-			command{sig: s.words + " list level_spec:CephString,?", module: "mgr", perm: "r", mgr: true, run: with((*call).scheduleList)},
-			command{sig: s.words + " status level_spec:CephString,?", module: "mgr", perm: "r", mgr: true, run: with((*call).scheduleStatus)},
+			command{sig: s.words + " add level_spec:CephString interval:CephString start_time:CephString,?", module: "rbd_support", perm: "w", mgr: true, run: with((*call).scheduleAdd)},
+			command{sig: s.words + " remove level_spec:CephString interval:CephString,? start_time:CephString,?", module: "rbd_support", perm: "w", mgr: true, run: with((*call).scheduleRemove)},
+			command{sig: s.words + " list level_spec:CephString,?", module: "rbd_support", perm: "r", mgr: true, run: with((*call).scheduleList)},
+			command{sig: s.words + " status level_spec:CephString,?", module: "rbd_support", perm: "r", mgr: true, run: with((*call).scheduleStatus)},
 		)
 	}
 	return t
@@ -80,48 +81,58 @@ func (c *Cluster) omap(pool int64, ns, object string) map[string][]byte {
 	return g.OmapAll(n)
 }
 
-// level reads a level_spec: "", "pool", "pool/", "pool/ns/", "pool/image" or
+// levelSpec is "", "pool/", "pool/ns/", "pool//image", "pool/image" or
 // "pool/ns/image".
+var levelSpec = regexp.MustCompile(`^(?:([^/]+)/(?:(([^/]*)/)?([^/@]+)?)?)?$`)
+
+// level reads a level_spec, as the manager's module does.
 func (k *call) level(s *scheduler) (level, errno.Errno) {
 	spec := k.args.str("level_spec")
 	l := level{pool: -1}
-	if spec == "" {
+	m := levelSpec.FindStringSubmatch(spec)
+	switch {
+	case m == nil:
+		return l, k.say(errno.ErrInvalid, "failed to parse %s", spec)
+	case m[4] != "" && s.trash:
+		return l, k.say(errno.ErrInvalid, "invalid name %s: image level is not allowed", spec)
+	case m[1] == "":
 		return l, 0
 	}
-	parts := strings.Split(spec, "/")
-	id, ok := k.c.osdmap.PoolByName(parts[0])
+	id, ok := k.c.osdmap.PoolByName(m[1])
 	if !ok {
-		return l, k.say(errno.ErrNotFound, "[errno 2] pool %s does not exist", parts[0])
+		return l, k.say(errno.ErrInvalid, "pool %s does not exist", m[1])
 	}
-	l.pool = id
-	image := ""
-	switch len(parts) {
-	case 1:
-	case 2:
-		image = parts[1]
-	case 3:
-		l.namespace, image = parts[1], parts[2]
-	default:
-		return l, k.say(errno.ErrInvalid, "[errno 22] invalid level spec %s", spec)
+	if _, ok := k.c.osdmap.Pools[id].Applications["rbd"]; !ok {
+		return l, k.say(errno.ErrInvalid, "%s is not an RBD pool", m[1])
 	}
-	if image != "" && s.trash {
-		return l, k.say(errno.ErrInvalid, "[errno 22] invalid level spec %s", spec)
+	l.pool, l.id, l.name, l.namespace = id, fmt.Sprint(id), spec, m[3]
+	if m[2] == "" && m[4] == "" {
+		return l, 0
 	}
-	l.id, l.name = fmt.Sprint(id), parts[0]+"/"
-	if l.namespace != "" || image != "" {
-		l.id += "/" + l.namespace
-	}
+	l.id += "/" + l.namespace
 	if l.namespace != "" {
-		l.name += l.namespace + "/"
-	}
-	if image != "" {
-		v, ok := k.c.omap(id, l.namespace, "rbd_directory")["name_"+image]
-		if !ok {
-			return l, k.say(errno.ErrNotFound, "[errno 2] image %s does not exist", spec)
+		if _, ok := k.c.omap(id, "", "rbd_namespace")["name_"+l.namespace]; !ok {
+			return l, k.say(errno.ErrInvalid, "namespace %s does not exist", l.namespace)
 		}
-		l.image = denc.NewReader(v).String()
-		l.id += "/" + l.image
-		l.name += image
+		mode := denc.NewReader(k.c.omap(id, l.namespace, rbdMirroring)[rbdwire.KeyMirrorMode]).U32()
+		if !s.trash && mode != rbdwire.MirrorModeImage {
+			return l, k.say(errno.ErrInvalid, "namespace %s is not in mirror image mode", l.namespace)
+		}
+	}
+	if m[4] == "" {
+		return l, 0
+	}
+	if l.namespace == "" {
+		l.name = m[1] + "/" + m[4]
+	}
+	v, ok := k.c.omap(id, l.namespace, rbdDirectory)["name_"+m[4]]
+	if !ok {
+		return l, k.say(errno.ErrInvalid, "image %s does not exist", m[4])
+	}
+	l.image = denc.NewReader(v).String()
+	l.id += "/" + l.image
+	if !snapshotMode(k.c.omap(id, l.namespace, rbdMirroring)["image_"+l.image]) {
+		return l, k.say(errno.ErrInvalid, "image %s is not in snapshot mirror mode", m[4])
 	}
 	return l, 0
 }
@@ -179,14 +190,57 @@ func (k *call) store(s *scheduler, l level, list []schedule) {
 	g.OmapPut(n, hash, l.id, encodeJSON("json-pretty", list))
 }
 
-func (k *call) wanted() (schedule, bool) {
-	_, text, ok := parseInterval(k.args.str("interval"))
-	w := schedule{Interval: text}
-	if k.args.has("start_time") && k.args.str("start_time") != "" {
-		v := k.args.str("start_time")
-		w.StartTime = &v
+// wanted reads the interval and the start time of a command.
+func (k *call) wanted() (schedule, errno.Errno) {
+	w := schedule{}
+	if v := k.args.str("interval"); v != "" {
+		_, text, ok := parseInterval(v)
+		if !ok {
+			return w, k.say(errno.ErrInvalid, "Invalid interval (%s)", v)
+		}
+		w.Interval = text
 	}
-	return w, ok
+	if v := k.args.str("start_time"); v != "" {
+		_, text, ok := parseStart(v)
+		if !ok {
+			return w, k.say(errno.ErrInvalid, "Invalid start time %s: Unknown string format: %s", v, v)
+		}
+		w.StartTime = &text
+	}
+	return w, 0
+}
+
+var startTime = regexp.MustCompile(`^(?:\d{4}-\d\d-\d\d[T ])?(\d\d?):(\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d(?::?\d\d)?)?$`)
+
+// parseStart reads a time of the day with its zone. It returns the minutes after
+// midnight by which runs are shifted, as the manager's module computes them, and
+// the time in its canonical form.
+func parseStart(s string) (time.Duration, string, bool) {
+	m := startTime.FindStringSubmatch(s)
+	if m == nil {
+		return 0, "", false
+	}
+	hour, _ := strconv.Atoi(m[1])
+	minute, _ := strconv.Atoi(m[2])
+	if hour > 23 || minute > 59 {
+		return 0, "", false
+	}
+	text := fmt.Sprintf("%02d:%02d:00", hour, minute)
+	total := hour*60 + minute
+	if zone := m[3]; zone != "" {
+		if zone == "Z" {
+			zone = "+00:00"
+		}
+		digits := strings.ReplaceAll(zone[1:], ":", "") + "00"
+		n, _ := strconv.Atoi(digits[:4])
+		offset := n/100*60 + n%100
+		text += fmt.Sprintf("%s%02d:%02d", zone[:1], offset/60, offset%60)
+		if zone[0] == '-' && offset > 0 {
+			offset = 24*60 - offset // a negative offset's seconds count within the day before
+		}
+		total += offset
+	}
+	return time.Duration(total) * time.Minute, text, true
 }
 
 func same(a, b schedule) bool {
@@ -194,8 +248,11 @@ func same(a, b schedule) bool {
 }
 
 func (k *call) scheduleAdd(s *scheduler, l level) errno.Errno {
-	w, ok := k.wanted()
-	if !ok {
+	w, e := k.wanted()
+	switch {
+	case e != 0:
+		return e
+	case w.Interval == "":
 		return k.say(errno.ErrInvalid, "Invalid interval (%s)", k.args.str("interval"))
 	}
 	list := k.load(s, l)
@@ -206,15 +263,15 @@ func (k *call) scheduleAdd(s *scheduler, l level) errno.Errno {
 }
 
 func (k *call) scheduleRemove(s *scheduler, l level) errno.Errno {
-	if k.args.str("interval") == "" {
+	w, e := k.wanted()
+	switch {
+	case e != 0:
+		return e
+	case w.Interval == "":
 		k.store(s, l, nil)
-		return 0
+	default:
+		k.store(s, l, slices.DeleteFunc(slices.Clone(k.load(s, l)), func(o schedule) bool { return same(o, w) }))
 	}
-	w, ok := k.wanted()
-	if !ok {
-		return k.say(errno.ErrInvalid, "Invalid interval (%s)", k.args.str("interval"))
-	}
-	k.store(s, l, slices.DeleteFunc(slices.Clone(k.load(s, l)), func(o schedule) bool { return same(o, w) }))
 	return 0
 }
 
@@ -237,6 +294,26 @@ func (k *call) levels(s *scheduler, l level) (map[string][]schedule, map[string]
 				continue
 			}
 			lists[id], names[id] = list, k.levelName(pool, id)
+		}
+	}
+	if _, ok := lists[l.id]; !ok && l.pool >= 0 {
+		for _, id := range []string{fmt.Sprintf("%d/%s", l.pool, l.namespace), fmt.Sprint(l.pool), ""} {
+			if id == l.id || len(id) > len(l.id) {
+				continue
+			}
+			var list []schedule
+			if id == "" {
+				list = s.overall
+			} else if v, ok := k.c.omap(l.pool, "", s.object)[id]; ok {
+				_ = json.Unmarshal(v, &list)
+			}
+			if len(list) > 0 {
+				lists[id], names[id] = list, ""
+				if id != "" {
+					names[id] = k.levelName(l.pool, id)
+				}
+				break
+			}
 		}
 	}
 	return lists, names
@@ -264,28 +341,39 @@ func (k *call) scheduleList(s *scheduler, l level) errno.Errno {
 	for _, id := range slices.Sorted(maps.Keys(lists)) {
 		o = append(o, field{id, object{{"name", names[id]}, {"schedule", lists[id]}}})
 	}
-	return k.json(o)
+	return k.pyJSON(o)
 }
 
-// next returns when a list of schedules strikes next.
-func (k *call) next(list []schedule) string {
-	now := k.c.clock.Now().UTC()
+// strike returns the first time after now at which a list of schedules runs;
+// zero when it never does.
+func strike(list []schedule, now time.Time) time.Time {
 	var at time.Time
 	for _, s := range list {
 		d, _, ok := parseInterval(s.Interval)
 		if !ok {
 			continue
 		}
-		if t := now.Truncate(d).Add(d); at.IsZero() || t.Before(at) {
+		start := time.Unix(0, 0).UTC()
+		if s.StartTime != nil {
+			if shift, _, ok := parseStart(*s.StartTime); ok {
+				start = start.Add(shift)
+			}
+		}
+		if t := start.Add((now.Sub(start)/d + 1) * d); at.IsZero() || t.Before(at) {
 			at = t
 		}
 	}
-	return at.Format("2006-01-02 15:04:00")
+	return at
+}
+
+// next returns when a list of schedules strikes next, as status shows it.
+func (k *call) next(list []schedule) string {
+	return strike(list, k.c.clock.Now().UTC()).Format("2006-01-02 15:04:00")
 }
 
 // best returns the schedules of the closest level that has some.
-func (k *call) best(s *scheduler, pool int64, ns, image string) []schedule {
-	stored := k.c.omap(pool, "", s.object)
+func (c *Cluster) best(s *scheduler, pool int64, ns, image string) []schedule {
+	stored := c.omap(pool, "", s.object)
 	for _, id := range []string{fmt.Sprintf("%d/%s/%s", pool, ns, image), fmt.Sprintf("%d/%s", pool, ns), fmt.Sprint(pool)} {
 		var list []schedule
 		if v, ok := stored[id]; ok && json.Unmarshal(v, &list) == nil && len(list) > 0 {
@@ -307,34 +395,54 @@ func (k *call) scheduleStatus(s *scheduler, l level) errno.Errno {
 			out = append(out, k.statusOf(s, l, pool, ns)...)
 		}
 	}
+	slices.SortStableFunc(out, func(a, b object) int { return strings.Compare(scheduleTime(a), scheduleTime(b)) })
 	if s.trash {
-		return k.json(object{{"scheduled", out}})
+		return k.pyJSON(object{{"scheduled", out}})
 	}
-	return k.json(object{{"scheduled_images", out}})
+	return k.pyJSON(object{{"scheduled_images", out}})
+}
+
+func scheduleTime(o object) string {
+	for _, f := range o {
+		if f.Key == "schedule_time" {
+			return f.Value.(string)
+		}
+	}
+	return ""
 }
 
 func (k *call) statusOf(s *scheduler, l level, pool int64, ns string) []object {
 	var out []object
+	if _, ok := k.c.osdmap.Pools[pool].Applications["rbd"]; !ok {
+		return nil
+	}
 	base := fmt.Sprintf("%d/%s", pool, ns)
 	if s.trash {
-		if list := k.best(s, pool, ns, ""); len(list) > 0 && within(base, l.id) {
-			out = append(out, object{{"schedule_time", k.next(list)}, {"pool_id", fmt.Sprint(pool)}, {"pool_name", k.c.osdmap.PoolNames[pool]}, {"namespace", ns}})
+		if list := k.c.best(s, pool, ns, ""); len(list) > 0 && within(base, l.id) {
+			out = append(out, object{
+				{"namespace", ns}, {"pool_id", fmt.Sprint(pool)}, {"pool_name", k.c.osdmap.PoolNames[pool]}, {"schedule_time", k.next(list)},
+			})
 		}
 		return out
 	}
 	mirroring := k.c.omap(pool, ns, "rbd_mirroring")
 	for _, key := range slices.Sorted(maps.Keys(mirroring)) {
 		id, ok := strings.CutPrefix(key, "image_")
-		if !ok || !within(base+"/"+id, l.id) || !snapshotMode(mirroring[key]) {
+		if !ok || strings.HasPrefix(id, "map_") || !within(base+"/"+id, l.id) || !snapshotMode(mirroring[key]) || k.c.omap(pool, ns, rbdHeader+id) == nil || k.c.nonPrimary(pool, ns, id) {
 			continue
 		}
-		list := k.best(s, pool, ns, id)
+		list := k.c.best(s, pool, ns, id)
 		if len(list) == 0 {
 			continue
 		}
-		out = append(out, object{{"schedule_time", k.next(list)}, {"image", k.levelName(pool, base+"/"+id)}})
+		out = append(out, object{{"image", k.levelName(pool, base+"/"+id)}, {"schedule_time", k.next(list)}})
 	}
 	return out
+}
+
+// nonPrimary reports whether an image is a replica.
+func (c *Cluster) nonPrimary(pool int64, ns, id string) bool {
+	return denc.NewReader(c.omap(pool, ns, rbdHeader+id)[rbdwire.KeyFeatures]).U64()&rbdwire.FeatureNonPrimary != 0
 }
 
 // snapshotMode reads of a MirrorImage whether it is enabled in snapshot mode.

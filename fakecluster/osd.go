@@ -216,7 +216,12 @@ func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
 	}
 	req.Sources = s.sources(view, p, o)
 	req.Fail = v.fail
+	begun := c.clock.Now()
+	in := h.m.Data.Len()
 	out := g.Do(req)
+	if out.Reply != nil && c.perf.enabled() {
+		c.perf.count(p.id, o, c.clock.Now().Sub(begun), in, out.Reply.Payload().Len())
+	}
 	if out.Wrote && p.pool.QuotaBytes+p.pool.QuotaObjects > 0 {
 		c.after(0, func() { c.checkQuota(p.id) })
 	}

@@ -59,14 +59,7 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 		if p.HasFlag(osdmap.PoolPoolSnaps) {
 			return errno.ErrInvalid.Result(), nil
 		}
-		var snap uint64
-		c.updatePool(id, func(p *osdmap.Pool) {
-			p.Flags |= osdmap.PoolSelfManagedSnaps
-			p.SnapSeq++
-			p.SnapEpoch = c.osdmap.Epoch + 1
-			snap = p.SnapSeq
-		})
-		return 0, denc.AppendU64(nil, snap)
+		return 0, denc.AppendU64(nil, c.newUnmanagedSnap(id))
 	case wire.PoolOpDeleteUnmanagedSnap:
 		if p.HasFlag(osdmap.PoolPoolSnaps) {
 			return errno.ErrInvalid.Result(), nil
@@ -85,6 +78,17 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 		return c.removePoolSnap(id, f.Name).Result(), nil
 	}
 	return errno.ErrInvalid.Result(), nil
+}
+
+// newUnmanagedSnap takes a snapshot id from a pool.
+func (c *Cluster) newUnmanagedSnap(id int64) (snap uint64) {
+	c.updatePool(id, func(p *osdmap.Pool) {
+		p.Flags |= osdmap.PoolSelfManagedSnaps
+		p.SnapSeq++
+		p.SnapEpoch = c.osdmap.Epoch + 1
+		snap = p.SnapSeq
+	})
+	return snap
 }
 
 func (c *Cluster) makePoolSnap(id int64, name string) errno.Errno {

@@ -52,3 +52,12 @@ func (ts *timers) close() {
 	}
 	ts.pending = nil
 }
+
+// spawn runs f on a goroutine of its own that Close waits for.
+func (c *Cluster) spawn(f func()) {
+	c.timers.mu.Lock()
+	defer c.timers.mu.Unlock()
+	if !c.timers.closed {
+		c.wg.Go(f)
+	}
+}

@@ -3,6 +3,7 @@ package pg
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/rbdm/rbdm/rados/wire"
 )
@@ -37,4 +38,19 @@ func (g *Group) OmapPut(n Name, hash uint32, key string, v []byte) {
 	}
 	t.commit()
 	g.drop(t.o)
+}
+
+// Names returns the names of the heads in a namespace that begin with prefix,
+// and of objects of which only clones are left.
+func (g *Group) Names(ns, prefix string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []string
+	for n := range g.objects {
+		if n.Namespace == ns && strings.HasPrefix(n.Object, prefix) {
+			out = append(out, n.Object)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
