@@ -277,6 +277,8 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 		out = c.descriptions(tellCommands())
 	case "version":
 		out = encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
+	case "pg", "query":
+		r.Result, out = c.queryPG(f.Cmd)
 	default:
 		r.Result, r.Status = errno.ErrInvalid.Result(), "unrecognized command! ["+strings.Join(f.Cmd, " ")+"]"
 	}
@@ -286,5 +288,35 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 }
 
 func tellCommands() []command {
-	return []command{{sig: "version", module: "mon", perm: "r"}}
+	return []command{{sig: "version", module: "mon", perm: "r"}, {sig: "pg pgid:CephPgid cmd:CephChoices,query", module: "osd", perm: "r"}}
+}
+
+// queryPG answers what a client asks about a placement group.
+func (c *Cluster) queryPG(cmd []string) (int32, []byte) {
+	args, err := parseCommand(cmd)
+	if err != nil {
+		return errno.ErrInvalid.Result(), nil
+	}
+	var pool int64
+	var seed uint32
+	if _, err := fmt.Sscanf(args.str("pgid"), "%d.%x", &pool, &seed); err != nil {
+		return errno.ErrInvalid.Result(), nil
+	}
+	v := c.view.Load()
+	p := v.pools[pool]
+	if p == nil || int(seed) >= len(p.groups) {
+		return errno.ErrNotFound.Result(), nil
+	}
+	if verb := args.str("cmd"); verb != "" && verb != "query" {
+		return errno.ErrInvalid.Result(), nil
+	}
+	g := p.groups[seed]
+	return 0, encodeJSON("json-pretty", object{
+		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", "active+clean"}, {"epoch", v.epoch},
+		{"up", p.acting[seed]}, {"acting", p.acting[seed]},
+		{"info", object{
+			{"pgid", args.str("pgid")}, {"last_update", fmt.Sprintf("%d'%d", v.epoch, g.Version())},
+			{"stats", object{{"state", "active+clean"}, {"up", p.acting[seed]}, {"acting", p.acting[seed]}, {"acting_primary", p.primary[seed]}}},
+		}},
+	})
 }

@@ -151,6 +151,7 @@ func (c *Cluster) change(fill func(inc *osdmap.Incremental)) {
 		inc.LastUpChange = inc.Modified
 	}
 	inc.OSDOnly.EncodeFeatures = c.features()
+	inc.OSDOnly.RequireRelease = 0xff // 0 would be taken for a change by Ceph's clients
 	next, _, _, err := c.osdmap.Next(inc, c.features())
 	if err != nil {
 		// Every incremental is of our own making.

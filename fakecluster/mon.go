@@ -184,6 +184,11 @@ func (s *monSession) subscribe(what map[string]wire.Subscription) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(what)) {
+		if strings.HasPrefix(name, "log-") {
+			// One level at a time: a client that changes it does not take the old
+			// subscription back.
+			maps.DeleteFunc(s.subs, func(old string, _ wire.Subscription) bool { return strings.HasPrefix(old, "log-") })
+		}
 		s.subs[name] = what[name]
 		s.push(name)
 	}
@@ -282,10 +287,12 @@ var logLevels = map[string]uint16{
 // mutex is held.
 func (c *Cluster) appendLog(e wire.LogEntry) {
 	c.clusterLog = append(c.clusterLog, e)
+	// Clients drop what is not newer than what they have seen.
+	version := uint64(len(c.clusterLog))
 	for s := range c.sessions {
 		for name, least := range logLevels {
 			if _, ok := s.subs[name]; ok && e.Prio >= least {
-				s.send(&wire.Log{FSID: c.fsid, Entries: []wire.LogEntry{e}}, 0)
+				s.send(&wire.Log{Paxos: wire.Paxos{Version: version}, FSID: c.fsid, Entries: []wire.LogEntry{e}}, 0)
 			}
 		}
 	}

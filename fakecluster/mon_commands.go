@@ -20,6 +20,7 @@ func monCommands() []command {
 	t = append(t, authCommands()...)
 	t = append(t, configCommands()...)
 	t = append(t, osdCommands()...)
+	t = append(t, tierCommands()...)
 	return append(t, poolCommands()...)
 }
 

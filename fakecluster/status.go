@@ -227,15 +227,7 @@ func (k *call) statusText() {
 		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.started), c.mgrmap.ActiveName, c.age(c.started), n, up,
 		c.age(c.osdmap.LastUpChange.Std()), in, c.age(c.osdmap.LastInChange.Std()))
 	for _, name := range slices.Sorted(maps.Keys(c.services.daemons)) {
-		hosts := map[string]bool{}
-		for _, d := range c.services.daemons[name] {
-			hosts[d.metadata["hostname"]] = true
-		}
-		plural := ""
-		if len(c.services.daemons[name]) > 1 {
-			plural = "s"
-		}
-		k.print("    %s: %d daemon%s active (%d hosts)\n", name, len(c.services.daemons[name]), plural, len(hosts))
+		k.print("    %s: %s\n", name, serviceSummary(c.services.daemons[name]))
 	}
 	k.print(" \n  data:\n    pools:   %d pools, %d pgs\n    objects: %s objects, %s\n    usage:   %s used, %s / %s avail\n",
 		len(c.osdmap.Pools), c.numPGs(), countText(s.Objects), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size))
@@ -392,4 +384,37 @@ func (k *call) mgrDump() errno.Errno {
 		{"always_on_modules", object{{k.c.release().name, m.AlwaysOn[uint32(k.c.release().number)]}}},
 		{"last_failure_osd_epoch", 0}, {"active_clients", []string{}},
 	})
+}
+
+// serviceSummary counts a service's daemons, by the name and the groups that
+// their metadata gives them.
+func serviceSummary(ds map[string]*serviceDaemon) string {
+	kind, hosts, zones := "daemon", map[string]bool{}, map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(ds)) {
+		m := ds[id].metadata
+		if t, ok := m["daemon_type"]; ok {
+			kind = t
+		}
+		if h, ok := m["hostname"]; ok {
+			hosts[h] = true
+		}
+		if z, ok := m["zone_id"]; ok {
+			zones[z] = true
+		}
+	}
+	if len(ds) > 1 {
+		kind += "s"
+	}
+	var groups []string
+	if len(hosts) > 0 {
+		groups = append(groups, fmt.Sprintf("%d hosts", len(hosts)))
+	}
+	if len(zones) > 0 {
+		groups = append(groups, fmt.Sprintf("%d zones", len(zones)))
+	}
+	out := fmt.Sprintf("%d %s active", len(ds), kind)
+	if len(groups) > 0 {
+		out += " (" + strings.Join(groups, ", ") + ")"
+	}
+	return out
 }

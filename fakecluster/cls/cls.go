@@ -75,6 +75,8 @@ func Standard(release int) *Registry {
 	r.classes["lock"] = lockMethods()
 	r.classes["journal"] = journalMethods()
 	r.classes["rbd"] = rbdMethods(release)
+	r.classes["hello"] = helloMethods()
+	r.classes["numops"] = numopsMethods()
 	return r
 }
 
@@ -103,6 +105,10 @@ func (g *Registry) Call(o Object, class, name string, in []byte) (out []byte, re
 	out, err := m.run(o, denc.NewReader(in))
 	if err == nil {
 		return out, 0
+	}
+	var p positive
+	if errors.As(err, &p) {
+		return out, int32(p)
 	}
 	var e errno.Errno
 	if !errors.As(err, &e) {

@@ -30,11 +30,12 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 	if r.Err() != nil {
 		return msgr2.Data{}, inval
 	}
-	size := t.at.data.Size()
+	size := t.size()
 	if a.Off == 0 && a.Len == 0 {
 		a.Len = size
+	} else if a.Off >= size {
+		return msgr2.Data{}, 0 // not even a count
 	} else {
-		a.Off = min(a.Off, size)
 		a.Len = min(a.Len, size-a.Off)
 	}
 	if a.Len > 0 && a.ChunkSize != 0 && a.Len%uint64(a.ChunkSize) != 0 {
@@ -45,7 +46,7 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 	if chunk == 0 {
 		chunk = a.Len
 	}
-	p := t.at.data.Read(a.Off, a.Len).Bytes()
+	p := t.readData(a.Off, a.Len).Bytes()
 	if uint64(len(p)) != a.Len {
 		return msgr2.Data{}, errno.ErrIO.Result()
 	}

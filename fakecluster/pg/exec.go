@@ -37,16 +37,16 @@ func (t *txn) step(op *wire.Op, source *int) (msgr2.Data, int32) {
 }
 
 // there reports whether what the vector reads exists.
-func (t *txn) there() bool { return t.at != &t.o.head || t.o.exists }
+func (t *txn) there() bool { return t.onClone || t.o.exists }
 
 func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 	switch op.Code {
 	case wire.OpRead:
 		e := op.Extent()
 		if e.Len == 0 {
-			e.Len = t.at.data.Size()
+			e.Len = t.size()
 		}
-		d := t.at.data.Read(e.Off, untruncated(e))
+		d := t.readData(e.Off, untruncated(e))
 		e.Len = uint64(d.Len())
 		op.SetExtent(e)
 		return d, 0
@@ -64,7 +64,7 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		if !t.there() {
 			return msgr2.Data{}, noent
 		}
-		s := wire.StatOutput{Size: t.at.data.Size(), ModTime: t.at.mtime}
+		s := wire.StatOutput{Size: t.size(), ModTime: t.now().mtime}
 		return msgr2.NewData(s.Append(nil)), 0
 	case wire.OpAssertVer:
 		v := op.AssertVer()
@@ -113,7 +113,7 @@ func (t *txn) compareExtent(op *wire.Op) int32 {
 	if e.Len != uint64(len(want)) {
 		return inval
 	}
-	have := t.at.data.Read(e.Off, e.Len).Bytes()
+	have := t.readData(e.Off, e.Len).Bytes()
 	for i, b := range want {
 		var h byte
 		if i < len(have) {
@@ -163,9 +163,15 @@ func (t *txn) stepWrite(op *wire.Op) int32 {
 	if !t.o.exists {
 		return 0
 	}
-	if op.Code == wire.OpTruncate {
+	size := t.o.head.data.Size()
+	switch {
+	case op.Code == wire.OpTruncate:
 		t.truncate(e.Off)
-	} else {
+	case e.Len > 0 && e.Off >= size:
+		// Nothing to do, and not even a write.
+	case e.Len > 0 && e.Off+e.Len >= size:
+		t.truncate(e.Off) // an OSD makes this of zeros up to the end
+	default:
 		t.zero(e.Off, e.Len)
 	}
 	return 0
@@ -251,14 +257,14 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 	case a.SrcVersion != 0 && a.SrcVersion > s.Version:
 		return errno.ErrOverflow.Result()
 	}
+	if t.req.Pool.Erasure && (s.content.omap.Len() > 0 || len(s.content.omap.Header) > 0) {
+		return notsup
+	}
 	if t.o.exists {
 		t.remove()
 		t.effects.dropWatches = false
 	}
 	c := s.content.clone()
-	if t.req.Pool.Erasure {
-		c.omap.Clear()
-	}
 	t.replace(c)
 	t.modified = t.modified.Add(0, c.data.Size())
 	return 0

@@ -23,7 +23,7 @@ func (o *Object) Name() Name { return o.t.o.name }
 
 // Stat returns the size in bytes and the time of the last change.
 func (o *Object) Stat() (size uint64, mtime time.Time) {
-	return o.t.at.data.Size(), o.t.at.mtime.Std()
+	return o.t.size(), o.t.now().mtime.Std()
 }
 
 // Version returns the object's user version.
@@ -32,9 +32,9 @@ func (o *Object) Version() uint64 { return o.t.at.version }
 // Read returns up to n bytes from off; n 0 means all.
 func (o *Object) Read(off, n uint64) []byte {
 	if n == 0 {
-		n = o.t.at.data.Size()
+		n = o.t.size()
 	}
-	return o.t.at.data.Read(off, n).Bytes()
+	return o.t.readData(off, n).Bytes()
 }
 
 // Extents returns the written parts of a range.

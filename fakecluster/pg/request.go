@@ -154,7 +154,7 @@ func checkNames(m *wire.OSDOp) int32 {
 	switch {
 	case len(m.Object) > maxObjectName || len(m.Locator.Key) > maxObjectName || len(m.Locator.Namespace) > maxNamespace:
 		return errno.ErrNameTooLong.Result()
-	case m.Object == "", m.Flags&wire.FlagParallelExec != 0:
+	case m.Object == "", len(m.Ops) == 0, m.Flags&wire.FlagParallelExec != 0:
 		return inval
 	case len(m.Ops) > maxRequestOps:
 		return errno.ErrTooBig.Result()
@@ -221,23 +221,20 @@ func (g *Group) repeat(r *Request, d *dup) *wire.OSDOpReply {
 // missing answers a read of an object that is not there.
 func (g *Group) missing(r *Request) *wire.OSDOpReply {
 	clearOutputs(r.Op.Ops)
-	rep := g.reply(r, noent)
-	rep.UserVersion = g.userVersion
-	rep.BadReplay = wire.EVersion{Version: g.version, Epoch: r.Epoch}
-	return rep
+	return g.reply(r, noent)
 }
 
 // run finds what the request is about, executes it and answers.
 func (g *Group) run(t *txn, write bool) Outcome {
 	r, m, o := t.req, t.req.Op, t.o
-	t.at = &o.head
+	t.at, t.stored = &o.head, o.exists || len(o.clones) > 0
 	if !write && m.Snap != wire.SnapDir {
 		c, _, ok := t.resolve(m.Snap)
 		if !ok {
 			return Outcome{Reply: g.missing(r)}
 		}
 		if c != nil {
-			t.at = &c.content
+			t.at, t.onClone = &c.content, true
 		}
 	}
 	if write && m.Flags&wire.FlagOrderSnap != 0 && r.Pool.PoolSnaps == nil && m.SnapC.Seq < o.seq {
@@ -246,7 +243,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	}
 	result := t.execute()
 	version := o.head.version
-	if t.at != &o.head {
+	if t.onClone {
 		version = t.at.version
 	}
 	if result >= 0 && t.changed && t.grew && r.Pool.Full != 0 && m.Flags&wire.FlagFullForce == 0 {
@@ -302,6 +299,7 @@ func (t *txn) sealOutputs(result int32) int32 {
 	}
 	for i := range ops {
 		if ops[i].Data.Len() > maxReturnVec {
+			ops[i].Data, ops[i].Rval = msgr2.Data{}, errno.ErrOverflow.Result()
 			return errno.ErrOverflow.Result()
 		}
 	}
@@ -314,6 +312,12 @@ func (t *txn) execute() int32 {
 	ops := t.req.Op.Ops
 	source := 0
 	for i := range ops {
+		if !ops[i].Code.IsWrite() {
+			t.lastReader = i
+		}
+	}
+	for i := range ops {
+		t.index = i
 		op := &ops[i]
 		in := op.Data
 		result = 0

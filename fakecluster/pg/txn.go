@@ -17,8 +17,17 @@ type txn struct {
 	o   *object
 	req *Request
 
-	// at is what reads see: the head, or a clone's content.
-	at *content
+	// at is what reads of data, attributes and omap see: a clone's content, or
+	// the head as it was before the vector, for an OSD writes only when the
+	// vector has succeeded. Whether the object exists, and its size, are those
+	// that earlier operations have given it.
+	at      *content
+	onClone bool
+	// stored says that the OSD's store had the object before the vector: with
+	// clones, a removed head stays there, empty.
+	stored bool
+	// index is the operation in execution, lastReader the last one that reads.
+	index, lastReader int
 
 	changed  bool // something is to be logged
 	prepared bool // the clone that the snap context demands was made
@@ -39,6 +48,26 @@ func (t *txn) rollback() {
 	t.undo = nil
 }
 
+// now is the state with the vector's changes so far.
+func (t *txn) now() *content {
+	if t.onClone {
+		return t.at
+	}
+	return &t.o.head
+}
+
+// size is the size that reads take the object to have.
+func (t *txn) size() uint64 { return t.now().data.Size() }
+
+// readData reads within the object's present size what was there before.
+func (t *txn) readData(off, n uint64) msgr2.Data {
+	size := t.size()
+	if off >= size {
+		return msgr2.Data{}
+	}
+	return t.at.data.Read(off, min(n, size-off))
+}
+
 // touch comes before every change: it makes the clone that the snap context
 // demands, and keeps what undoing needs.
 func (t *txn) touch() {
@@ -50,6 +79,13 @@ func (t *txn) touch() {
 	o := t.o
 	exists, mtime, version := o.exists, o.head.mtime, o.head.version
 	t.undo = append(t.undo, func() { o.exists, o.head.mtime, o.head.version = exists, mtime, version })
+	if t.at == &o.head && t.lastReader >= t.index {
+		before := content{version: version, mtime: mtime}
+		if exists {
+			before = o.head.clone()
+		}
+		t.at = &before
+	}
 	t.makeClone()
 }
 
@@ -272,7 +308,8 @@ func (t *txn) resolve(snap uint64) (c *clone, head, ok bool) {
 func (t *txn) rollbackTo(snap uint64) int32 {
 	c, head, ok := t.resolve(snap)
 	switch {
-	case head:
+	case head && ok:
+		t.touch() // nothing changes, but it counts as a write
 		return 0
 	case !ok:
 		if t.o.exists {
