@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop clean
+.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop conformance clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -41,6 +41,11 @@ interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, 
 
 bench-interop: ## our daemon and Ceph's in turn on two real clusters (root, Debian)
 	scripts/bench-interop
+
+conformance: ## Ceph's own test suites against the fake cluster (root, Debian)
+	scripts/interop-env 18 20
+	scripts/conformance 20
+	scripts/conformance 18
 
 clean:
 	rm -rf bin dist

@@ -273,6 +273,12 @@ func (c *Cluster) FSID() denc.UUID { return c.fsid }
 // Name returns the cluster's name.
 func (c *Cluster) Name() string { return c.opt.name }
 
+// OSDCount returns the number of OSDs, whether they run or not.
+func (c *Cluster) OSDCount() int { return len(c.osds) }
+
+// MonCount returns the number of monitors, whether they run or not.
+func (c *Cluster) MonCount() int { return len(c.mons) }
+
 // MonHost returns the monitors' addresses in the form of ceph.conf's mon_host.
 func (c *Cluster) MonHost() string {
 	var hosts []string

@@ -175,6 +175,15 @@ func (c *Cluster) poolStat(id int64) pg.Stats {
 	return s
 }
 
+// StoredBytes returns how many bytes of data the cluster keeps, each once,
+// without holes, keys and attributes.
+func (c *Cluster) StoredBytes() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, _ := c.total()
+	return s.Stored
+}
+
 // total sums up all pools: logical figures, and the bytes with all copies.
 func (c *Cluster) total() (s pg.Stats, raw uint64) {
 	for id := range c.groups {

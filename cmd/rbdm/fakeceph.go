@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -39,6 +42,7 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 	erasure := f.StringArray("erasure-pool", nil, "make an erasure coded pool with overwrites; may be repeated")
 	dir := f.String("dir", ".", "directory for NAME.conf and NAME.client.admin.keyring")
 	mode := f.String("mode", "", "connection mode to insist on: crc or secure (default: as clients wish)")
+	socket := f.String("control", "", "path of a Unix socket that takes commands to make faults")
 	verbose := f.Bool("verbose", false, "log to standard error")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -87,7 +91,40 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 	if err != nil {
 		return err
 	}
+	if *socket != "" {
+		l, err := listenControl(*socket)
+		if err != nil {
+			return err
+		}
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		wg.Go(func() { (&control{c: c}).serve(ctx, l) })
+	}
 	fmt.Fprintf(std.Out, "ready name=%s fsid=%s conf=%s mon_host=%s\n", c.Name(), c.FSID(), path, c.MonHost())
-	<-ctx.Done()
+	giveBack(ctx, c)
 	return nil
+}
+
+// giveBack returns memory to the system when much of what was stored has been
+// removed, until ctx is done: the runtime alone would keep it for long.
+func giveBack(ctx context.Context, c *fakecluster.Cluster) {
+	const (
+		period = 5 * time.Second
+		worth  = 256 << 20
+	)
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	var most uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := c.StoredBytes()
+		if most = max(most, now); most-now >= worth {
+			debug.FreeOSMemory()
+			most = now
+		}
+	}
 }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rbdm/rbdm/fakecluster"
+)
+
+func TestFakeCephControl(t *testing.T) {
+	c := fakecluster.New(t, fakecluster.OSDs(2), fakecluster.Pools("rbd"))
+	path := filepath.Join(t.TempDir(), "control")
+	l, err := listenControl(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); (&control{c: c}).serve(ctx, l) }()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewScanner(conn)
+	for _, x := range []struct{ say, want string }{
+		{"stop osd.1", "ok"},
+		{"start osd.1", "ok"},
+		{"stop osd.2", "error: there is no daemon osd.2"},
+		{"disconnect osd.0", "ok"},
+		{"fault op=write prefix=rbd_data. delay=10ms times=3", "ok 1"},
+		{"fault op=nonsense", "error: op=nonsense: there is no operation"},
+		{"fault object=x errno=5 after", "ok 2"},
+		{"unfault 1", "ok"},
+		{"unfault 1", "error: there is no fault 1"},
+		{"unfault all", "ok"},
+		{"stored", "ok 0"},
+		{"", "error: want:"},
+	} {
+		if _, err := fmt.Fprintln(conn, x.say); err != nil || !answers.Scan() || !strings.HasPrefix(answers.Text(), x.want) {
+			t.Fatalf("%q: %q, %v; want %q", x.say, answers.Text(), err, x.want)
+		}
+	}
+	cancel()
+	<-done
+}
