@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -93,6 +95,12 @@ func TestRBDDataCommandsAsReal(t *testing.T) {
 		putFile(t, dir, "change", changes(rng, size, 12))
 	}
 	s.compareCommands(t, "testdata/rbd-data-commands.txt", s.newPool(t, "rbddatar"), s.newPool(t, "rbddatao"), dirs["real"], dirs["ours"])
+	if s.release == "16" { // it says 8 bytes of the record of a snapshot's protection, and writes one
+		for _, dir := range dirs {
+			os.Remove(filepath.Join(dir, "v2"))
+			os.Remove(filepath.Join(dir, "v2s1"))
+		}
+	}
 	sameFolders(t, dirs["ours"], dirs["real"])
 }
 
@@ -195,6 +203,10 @@ func (s *site) interchange(t *testing.T, dir, spec, to string, from, into tool) 
 	from.run(t, "rbd", "export-diff", "--no-progress", spec+"@s1", file("d1"))
 	from.run(t, "rbd", "export-diff", "--no-progress", "--from-snap", "s1", spec+"@s2", file("d2"))
 	from.run(t, "rbd", "export-diff", "--no-progress", "--from-snap", "s2", spec, file("d3"))
+	// Of clones the records may be cut otherwise, where an object was copied up.
+	if from.name == "ours" && filepath.Base(spec) != "clone" {
+		s.sameStreams(t, spec, file)
+	}
 	s.real(t, "rbd", "create", "--size", "1M", to+".diff")
 	for _, name := range []string{"d1", "d2", "d3"} {
 		into.run(t, "rbd", "import-diff", "--no-progress", file(name), to+".diff")
@@ -212,13 +224,33 @@ func (s *site) interchange(t *testing.T, dir, spec, to string, from, into tool) 
 	s.samePoints(t, spec, to+".cp", "")
 	into.run(t, "rbd", "deep", "cp", "--no-progress", spec, to+".deep")
 	s.samePoints(t, spec, to+".deep", "", "@s1", "@s2")
+	if into.name != "ours" || filepath.Base(spec) == "bare" {
+		return
+	}
 	for _, made := range []string{".raw", ".v2", ".diff", ".cp", ".deep"} {
-		if out, err := s.try(t, "rbd", "object-map", "check", to+made); err == nil {
-			if out := s.real(t, "rbd", "info", to+made); bytes.Contains([]byte(out), []byte("invalid")) {
-				t.Errorf("%s: the object map is wrong:\n%s", to+made, out)
-			}
-		} else if filepath.Base(spec) != "bare" {
-			t.Errorf("%s: %v: %s", to+made, err, out)
+		s.real(t, "rbd", "object-map", "check", "--no-progress", to+made)
+		if out := s.real(t, "rbd", "info", to+made); strings.Contains(out, "invalid") {
+			t.Errorf("%s: the object map is wrong:\n%s", to+made, out)
+		}
+	}
+}
+
+// sameStreams compares the streams that ours wrote with the real ones.
+func (s *site) sameStreams(t *testing.T, spec string, file func(string) string) {
+	t.Helper()
+	for name, args := range map[string][]string{
+		"v2": {"export", "--export-format", "2", spec},
+		"d1": {"export-diff", spec + "@s1"},
+		"d2": {"export-diff", "--from-snap", "s1", spec + "@s2"},
+		"d3": {"export-diff", "--from-snap", "s2", spec},
+	} {
+		if name == "v2" && s.release == "16" {
+			continue // see TestRBDDataCommandsAsReal
+		}
+		os.Remove(file("real"))
+		s.real(t, append(append([]string{"rbd"}, args...), "--no-progress", file("real"))...)
+		if out, err := exec.CommandContext(t.Context(), "cmp", file(name), file("real")).CombinedOutput(); err != nil {
+			t.Errorf("rbd %v: ours and rbd's differ: %s", args, out)
 		}
 	}
 }
