@@ -258,7 +258,10 @@ func parseMonCaps(s string) *monCaps {
 		var g monGrant
 		switch {
 		case w[0] == "profile":
-			g.profile = w[1]
+			g.profile, g.with = w[1], map[string]string{}
+			for i := 2; i+1 < len(w); i += 2 {
+				g.with[w[i]] = "=" + w[i+1]
+			}
 		case w[0] != "allow":
 			continue
 		case w[1] == "profile" && len(w) > 2:
@@ -294,7 +297,8 @@ func (c *monCaps) permits(service string, need access, prefix string, args cmdAr
 		g := &c.grants[i]
 		switch {
 		case g.profile != "":
-			if profilePermits(g.profile, service, need, prefix, args) {
+			// A module asks for a pool without naming a command.
+			if profilePermits(g.profile, service, need, prefix, args) && (prefix != "" || g.argsMatch(args)) {
 				return true
 			}
 		case g.command != "":
@@ -347,7 +351,7 @@ func profilePermits(profile, service string, need access, prefix string, args cm
 	case "rbd":
 		return rbd || service == "rbd_support"
 	case "rbd-read-only":
-		return read
+		return read || service == "rbd_support" && need == accessR
 	case "rbd-mirror":
 		return rbd || (prefix == "config-key get" && strings.HasPrefix(args.str("key"), "rbd/mirror/")) ||
 			(need == accessR && service == "service")

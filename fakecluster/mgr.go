@@ -137,7 +137,7 @@ func (s *mgrSession) run(cmd []string, in []byte) (errno.Errno, string, []byte) 
 		if d.prefix() != prefix {
 			continue
 		}
-		if !s.caps.permits(d.module, d.access(), prefix, args) && !s.caps.permits("rbd_support", d.access(), prefix, args) {
+		if !s.caps.permits(d.module, d.access(), prefix, args) {
 			return errno.ErrAccess, "access denied: does your client key have mgr caps? See http://docs.ceph.com/en/latest/mgr/administrator/#client-authentication", nil
 		}
 		k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
