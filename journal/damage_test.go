@@ -57,7 +57,7 @@ func TestSequence(t *testing.T) {
 		"first entry not 0":         {objects: objects{0: {{0, 2}}}, err: ErrMissing},
 		"tag without a first entry": {objects: objects{0: {{0, 0}, {2, 0}}, 1: {{0, 1}, {1, 1}, {2, 1}}}, want: "0/0 0/1 2/0 2/1 "},
 		"tag whose first entry was lost": {objects: objects{0: {{0, 0}, {2, 0}}, 1: {{0, 1}, {1, 1}, {2, 1}}},
-			peer: wire.CommitPosition{{Object: 1, TagTID: 1, EntryTID: 1}}, want: "0/0 0/1 2/0 ", err: ErrMissing},
+			peer: wire.CommitPosition{{Object: 1, TagTID: 1, EntryTID: 1}}, want: "0/0 0/1 ", err: ErrMissing},
 		"new tag begins with 2": {objects: objects{0: {{0, 0}, {1, 2}}, 1: {{0, 1}}}, want: "0/0 0/1 ", err: ErrMissing},
 		"the next set":          {objects: objects{0: {{0, 0}}, 1: {{0, 1}}, 2: {{0, 2}}, 3: {{0, 3}}}, active: 1, want: "0/0 0/1 0/2 0/3 "},
 		"an object that is missing": {objects: objects{0: {{0, 0}, {0, 2}}, 1: {{0, 1}, {0, 3}}, 2: {{0, 4}}, 4: {{0, 6}}, 5: {{0, 7}}}, active: 2,

@@ -73,11 +73,15 @@ func (l Layout) mayBegin(p []byte) bool {
 	return len(p) < entryHead || int64(binary.LittleEndian.Uint32(p[entryHead-4:])) <= int64(l.MaxPayload())
 }
 
+// maxHidden bounds how many preambles hidden follows up: an entry that was cut off
+// holds hardly one, by chance.
+const maxHidden = 256
+
 // hidden reports whether there is a whole entry somewhere in p, the bytes of an
 // entry that is cut off: then it was not cut off, but damaged.
 func (l Layout) hidden(p []byte) bool {
-	for len(p) > 1 {
-		i := bytes.Index(p[1:], preamble)
+	for range maxHidden {
+		i := bytes.Index(p[min(1, len(p)):], preamble)
 		if i < 0 {
 			return false
 		}
@@ -87,5 +91,5 @@ func (l Layout) hidden(p []byte) bool {
 			return true
 		}
 	}
-	return false
+	return true
 }

@@ -48,7 +48,9 @@ func (p *Player) step(ctx context.Context) (*Entry, verdict, error) {
 			if e.EntryTID != 0 && !p.opts.All {
 				return nil, 0, p.lacks(e.TagTID, 0, e)
 			}
-			p.begin(e)
+			if err := p.begin(e); err != nil {
+				return nil, 0, err
+			}
 		case e.TagTID < *p.tag || p.isPruned(e.TagTID):
 			if err := p.prune(e.TagTID); err != nil {
 				return nil, 0, err
@@ -252,15 +254,25 @@ func (p *Player) newTag(ctx context.Context, e *Entry) error {
 		}
 	}
 	if e.EntryTID == 0 {
-		p.begin(e)
+		return p.begin(e)
 	}
 	return nil
 }
 
-// begin plays the tag of e from e on.
-func (p *Player) begin(e *Entry) {
+// begin plays the tag of e from e on. It fails when a client was done with
+// something of a tag in between, of which nothing was seen.
+func (p *Player) begin(e *Entry) error {
+	st, _ := p.j.State()
+	for _, c := range st.Clients {
+		for _, pos := range c.Commit {
+			if pos.TagTID < e.TagTID && (p.tag == nil || pos.TagTID > *p.tag) && !p.opts.All {
+				return p.lacks(pos.TagTID, 0, e)
+			}
+		}
+	}
 	tag := e.TagTID
 	p.tag, p.next = &tag, e.EntryTID
+	return nil
 }
 
 // endTag gives up the tag that is played: its next entry was never written. The
