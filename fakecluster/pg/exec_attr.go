@@ -140,7 +140,7 @@ func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
 		page := t.omapPage(in.After, in.Prefix, in.Max)
 		return msgr2.NewData(page.Append(nil)), 0
 	case wire.OpOmapGetHeader:
-		return msgr2.NewData(t.at.omap.Header), 0
+		return msgr2.NewData(t.omap().Header), 0
 	case wire.OpOmapGetByKeys:
 		keys := wire.DecodeStringSet(r)
 		if r.Err() != nil {
@@ -148,7 +148,7 @@ func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
 		}
 		m := map[string][]byte{}
 		for _, k := range keys {
-			if v, ok := t.at.omap.Get(k); ok {
+			if v, ok := t.omap().Get(k); ok {
 				m[k] = v
 			}
 		}
@@ -161,9 +161,9 @@ func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
 func (t *txn) omapPage(after, prefix string, limit uint64) wire.OmapGetValsOutput {
 	limit = min(limit, maxOmapEntries)
 	out := wire.OmapGetValsOutput{Values: map[string][]byte{}}
-	seq := t.at.omap.After(after)
+	seq := t.omap().After(after)
 	if prefix > after {
-		seq = t.at.omap.From(prefix)
+		seq = t.omap().From(prefix)
 	}
 	size := 0
 	for k, v := range seq {
@@ -189,7 +189,7 @@ func (t *txn) compareOmap(op *wire.Op) int32 {
 	}
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		a := m[k]
-		v, _ := t.at.omap.Get(k)
+		v, _ := t.omap().Get(k)
 		c := bytes.Compare(v, a.Value)
 		switch {
 		case a.Op == wire.CmpEQ && c == 0, a.Op == wire.CmpLT && c < 0, a.Op == wire.CmpGT && c > 0:

@@ -99,7 +99,7 @@ func (o *Object) RemoveXattr(name string) { o.t.removeXattr(name) }
 func (o *Object) OmapSupported() bool { return !o.t.req.Pool.Erasure }
 
 // Omap returns the value of a key.
-func (o *Object) Omap(key string) ([]byte, bool) { return o.t.at.omap.Get(key) }
+func (o *Object) Omap(key string) ([]byte, bool) { return o.t.omap().Get(key) }
 
 // OmapPage returns up to limit pairs whose keys are above after and begin with
 // prefix, and whether there are more.
@@ -109,7 +109,7 @@ func (o *Object) OmapPage(after, prefix string, limit uint64) (keys []string, va
 }
 
 // OmapHeader returns the omap's header.
-func (o *Object) OmapHeader() []byte { return o.t.at.omap.Header }
+func (o *Object) OmapHeader() []byte { return o.t.omap().Header }
 
 // SetOmapHeader sets the omap's header.
 func (o *Object) SetOmapHeader(v []byte) { o.t.setOmapHeader(v) }

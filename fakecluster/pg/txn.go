@@ -26,6 +26,8 @@ type txn struct {
 	// stored says that the OSD's store had the object before the vector: with
 	// clones, a removed head stays there, empty.
 	stored bool
+	// omapCleared says that the object counts as one without an omap.
+	omapCleared bool
 	// index is the operation in execution, lastReader the last one that reads.
 	index, lastReader int
 
@@ -66,6 +68,15 @@ func (t *txn) readData(off, n uint64) msgr2.Data {
 		return msgr2.Data{}
 	}
 	return t.at.data.Read(off, min(n, size-off))
+}
+
+// omap is what reads of the omap see: what was there before, unless the vector
+// has cleared it and set nothing since.
+func (t *txn) omap() *store.Omap {
+	if t.omapCleared {
+		return &store.Omap{}
+	}
+	return &t.at.omap
 }
 
 // touch comes before every change: it makes the clone that the snap context
@@ -216,6 +227,7 @@ func (t *txn) saveOmap() {
 
 func (t *txn) setOmap(key string, v []byte) {
 	t.create()
+	t.omapCleared = false
 	o := t.o
 	old, had := o.head.omap.Get(key)
 	t.undo = append(t.undo, func() {
@@ -239,6 +251,7 @@ func (t *txn) removeOmap(key string) {
 
 func (t *txn) setOmapHeader(v []byte) {
 	t.create()
+	t.omapCleared = false
 	o, old := t.o, t.o.head.omap.Header
 	t.undo = append(t.undo, func() { o.head.omap.Header = old })
 	o.head.omap.Header = slices.Clone(v)
@@ -248,6 +261,7 @@ func (t *txn) clearOmap() {
 	t.touch()
 	t.saveOmap()
 	t.o.head.omap.Clear()
+	t.omapCleared = true
 }
 
 func (t *txn) removeOmapRange(first, end string) {
