@@ -61,3 +61,18 @@ func scaled(v, base uint64, units []string) string {
 	}
 	return text + " " + units[n]
 }
+
+// SISize prints a number as Ceph's si_u_t does: with two decimals and a unit of
+// thousands, without a blank.
+func SISize(v uint64) string {
+	units := []string{"", "k", "M", "G", "T", "P", "E"}
+	n, div := 0, uint64(1)
+	for x := v; x >= 1000 && n < len(units)-1; n++ {
+		x /= 1000
+		div *= 1000
+	}
+	if v%div == 0 {
+		return strconv.FormatUint(v/div, 10) + units[n]
+	}
+	return strconv.FormatFloat(float64(v)/float64(div), 'f', 2, 64) + units[n]
+}
