@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop conformance clean
+.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop conformance cli-diff clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -38,6 +38,9 @@ interop: ## against real clusters of 16.2, 18.2 and 20.2 and across them (root, 
 	scripts/interop-rados 16 18 20
 	scripts/interop 16:16 18:18 20:20 16:20 20:16
 	RBDM_INTEROP_SECURE=1 RBDM_INTEROP_RUN='^TestInteropSnapshotMirroring$$' scripts/interop 16:16 20:20 16:20 20:16
+
+cli-diff: ## every command line of the lists with rbd 16.2 and 20.2 and with ours (root, Debian)
+	RBDM_INTEROP_RUN='^TestCLIDiff$$' scripts/interop 16:16 20:20
 
 bench-interop: ## our daemon and Ceph's in turn on two real clusters (root, Debian)
 	scripts/bench-interop
