@@ -19,7 +19,7 @@ const (
 )
 
 var (
-	volatileUUID   = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
+	volatileUUID   = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-([0-9a-f]{12}|ID)\b`)
 	volatileStamp  = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 	volatileSnapID = regexp.MustCompile(`(Snapshot ID: |"id":|<id>)\d+`)
 )
