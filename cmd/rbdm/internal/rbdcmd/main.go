@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/streams"
@@ -96,7 +97,7 @@ func help(table *cli.Table, words []string, std streams.Streams) error {
 	if n < len(words) {
 		return &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("error: unknown option '%s'", words[n]), ShowHelp: true}
 	}
-	c.Help(std.Out, c.Words)
+	c.Help(std.Out, strings.Join(words[:n], " "))
 	return nil
 }
 

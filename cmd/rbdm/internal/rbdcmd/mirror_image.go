@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
 	"github.com/rbdm/rbdm/mirror/ops"
@@ -35,7 +37,18 @@ func mirrorImageArg(ctx context.Context, c *call) (t mirrorTarget, err error) {
 // quiet ends a command with a message that names no errno, below a line that says
 // why.
 func quiet(err error, format string, args ...any) error {
-	return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: %v\n", err) + fmt.Sprintf(format, args...), Err: err}
+	return &cli.UsageError{Code: exitCode(err), Msg: logLine(err) + "\n" + fmt.Sprintf(format, args...), Err: err}
+}
+
+// logged ends a command where rbd prints nothing itself: a line of the log says why.
+func logged(err error) error {
+	return &cli.UsageError{Code: exitCode(err), Msg: logLine(err), Err: err}
+}
+
+// logLine is an error as librbd logs it to stderr: with the time, a number for
+// the thread and the level in front.
+func logLine(err error) string {
+	return fmt.Sprintf("%s %x -1 librbd: %v", time.Now().Format("2006-01-02T15:04:05.000-0700"), os.Getpid(), err)
 }
 
 func mirrorImageEnable(ctx context.Context, c *call) error {
@@ -43,15 +56,19 @@ func mirrorImageEnable(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	switch mode := c.Arg(1); mode {
+	_, rest, err := specArg{}.take(c.Invocation)
+	if err != nil {
+		return err
+	}
+	switch mode := argOf(rest, 0); mode {
 	case "snapshot":
 	case "", "journal":
 		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: mirroring by the journal is not part of rbdm yet: say 'snapshot'"}
 	default:
-		return invalidf("rbd: mode must be 'journal' or 'snapshot'")
+		return invalidf("rbd: invalid mode name: %s", mode)
 	}
 	if err := ops.EnableImage(ctx, t.io, t.id); err != nil {
-		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: enable mirroring of image %s: %v", t.spec.Image, err), Err: err}
+		return logged(err)
 	}
 	c.printf("Mirroring enabled\n")
 	return nil
@@ -63,7 +80,7 @@ func mirrorImageDisable(ctx context.Context, c *call) error {
 		return err
 	}
 	if err := ops.DisableImage(ctx, t.io, t.id, c.Has("force")); err != nil {
-		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: disable mirroring of image %s: %v", t.spec.Image, err), Err: err}
+		return logged(err)
 	}
 	c.printf("Mirroring disabled\n")
 	return nil
@@ -72,6 +89,9 @@ func mirrorImageDisable(ctx context.Context, c *call) error {
 func mirrorImagePromote(ctx context.Context, c *call) error {
 	t, err := mirrorImageArg(ctx, c)
 	if err != nil {
+		return err
+	}
+	if err := requireMirrored(ctx, c, t); err != nil {
 		return err
 	}
 	if err := ops.Promote(ctx, t.io, t.id, c.Has("force")); err != nil {
@@ -86,6 +106,9 @@ func mirrorImageDemote(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := requireMirrored(ctx, c, t); err != nil {
+		return err
+	}
 	if err := ops.Demote(ctx, t.io, t.id); err != nil {
 		return quiet(err, "rbd: error demoting image to non-primary")
 	}
@@ -96,6 +119,9 @@ func mirrorImageDemote(ctx context.Context, c *call) error {
 func mirrorImageResync(ctx context.Context, c *call) error {
 	t, err := mirrorImageArg(ctx, c)
 	if err != nil {
+		return err
+	}
+	if err := requireMirrored(ctx, c, t); err != nil {
 		return err
 	}
 	if err := ops.Resync(ctx, t.io, t.id); err != nil {

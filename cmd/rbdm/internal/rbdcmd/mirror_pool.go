@@ -43,7 +43,7 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	mode := slices.Index(mirrorModes[:], c.Arg(1))
+	mode := slices.Index(mirrorModes[:], argOf(afterPool(c.Invocation), 0))
 	if mode < 1 {
 		return invalidf("rbd: mirror mode was not specified")
 	}
@@ -69,7 +69,7 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 	err = ops.EnablePool(ctx, io, uint32(mode))
 	switch {
 	case errors.Is(err, ops.ErrModeSame):
-		c.warnf("rbd: mirroring is already configured for %s mode", mirrorModes[mode])
+		c.printf("rbd: mirroring is already configured for %s mode\n", mirrorModes[mode])
 	case err != nil:
 		return because(err, "failed to enable mirroring")
 	case have != wire.MirrorModeDisabled:
@@ -93,7 +93,7 @@ func mirrorPoolDisable(ctx context.Context, c *call) error {
 		return nil
 	}
 	if err != nil {
-		return because(err, "failed to disable mirroring")
+		return logged(err)
 	}
 	return nil
 }
@@ -149,7 +149,11 @@ func mirrorPoolInfo(ctx context.Context, c *call) error {
 		}
 	}
 	if f == nil {
-		c.printf("Mode: %s\nSite Name: %s\nMirror UUID: %s\nRemote Namespace: %s\n", word, site, uuid, remote)
+		c.printf("Mode: %s\n", word)
+		if io.Namespace() == "" {
+			c.printf("Site Name: %s\n", site)
+		}
+		c.printf("Mirror UUID: %s\nRemote Namespace: %s\n", uuid, remote)
 		if io.Namespace() != "" {
 			return nil
 		}
@@ -157,7 +161,9 @@ func mirrorPoolInfo(ctx context.Context, c *call) error {
 	}
 	f.OpenObject("mirror")
 	f.String("mode", word)
-	f.String("site_name", site)
+	if io.Namespace() == "" {
+		f.String("site_name", site)
+	}
 	f.String("mirror_uuid", uuid)
 	f.String("remote_namespace", remote)
 	if io.Namespace() == "" {
@@ -175,8 +181,11 @@ func printPeers(ctx context.Context, c *call, io *rados.IoCtx, peers []wire.Mirr
 	}
 	c.printf("\nPeer Sites: \n")
 	for _, p := range peers {
-		c.printf("\nUUID: %s\nName: %s\nMirror UUID: %s\nDirection: %s\nClient: %s\n",
-			p.UUID, p.SiteName, p.MirrorUUID, directions[min(p.Direction, 2)], p.ClientName)
+		c.printf("\nUUID: %s\nName: %s\n", p.UUID, p.SiteName)
+		if p.MirrorUUID != "" {
+			c.printf("Mirror UUID: %s\n", p.MirrorUUID)
+		}
+		c.printf("Direction: %s\nClient: %s\n", directions[min(p.Direction, 2)], p.ClientName)
 		if c.Has("all") {
 			s, err := ops.PeerSecret(ctx, io, p.UUID)
 			if err != nil {
@@ -220,6 +229,9 @@ func eachImage(ctx context.Context, c *call, verb string, fn func(io *rados.IoCt
 	}
 	io, err := c.pool(ctx, s)
 	if err != nil {
+		return 0, err
+	}
+	if err := requireMirroredPool(ctx, io); err != nil {
 		return 0, err
 	}
 	images, err := meta.Images(ctx, io)
@@ -308,9 +320,12 @@ func peerPool(ctx context.Context, c *call) (*rados.IoCtx, string, error) {
 }
 
 func mirrorPeerAdd(ctx context.Context, c *call) error {
-	name := c.Arg(1)
+	name := argOf(afterPool(c.Invocation), 0)
 	client := c.String("remote-client-name")
 	if user, site, ok := strings.Cut(name, "@"); ok {
+		if id, isClient := strings.CutPrefix(user, "client."); !isClient || id == "" {
+			return invalidf("rbd: invalid spec '%s'", name)
+		}
 		client, name = user, site
 	}
 	if c.Has("remote-cluster") {
@@ -369,7 +384,7 @@ func validUUID(text string) bool {
 }
 
 func mirrorPeerRemove(ctx context.Context, c *call) error {
-	uuid := c.Arg(1)
+	uuid := argOf(afterPool(c.Invocation), 0)
 	if uuid == "" {
 		return invalidf("rbd: must specify peer uuid")
 	}
@@ -387,7 +402,8 @@ func mirrorPeerRemove(ctx context.Context, c *call) error {
 }
 
 func mirrorPeerSet(ctx context.Context, c *call) error {
-	uuid, key, value := c.Arg(1), c.Arg(2), c.Arg(3)
+	args := afterPool(c.Invocation)
+	uuid, key, value := argOf(args, 0), argOf(args, 1), argOf(args, 2)
 	if uuid == "" {
 		return invalidf("rbd: must specify peer uuid")
 	}
@@ -409,13 +425,16 @@ func mirrorPeerSet(ctx context.Context, c *call) error {
 	case "direction":
 		dir := slices.Index(directions[:], value)
 		if dir < 0 {
-			return invalidf("rbd: invalid direction '%s'", value)
+			return invalidf("rbd: invalid direction")
 		}
 		err = meta.SetPeerDirection(ctx, io, uuid, uint8(dir))
 	case "mon-host", "key-file":
 		err = setPeerSecret(ctx, io, uuid, key, value)
 	default:
 		return invalidf("rbd: must specify direction, site-name, client, mon-host, or key-file")
+	}
+	if errors.Is(err, rados.ErrNotFound) {
+		return &cli.UsageError{Code: exitNoEntry, Msg: "rbd: mirror peer UUID does not exist", Err: err}
 	}
 	if err != nil {
 		return because(err, "error updating mirror peer")

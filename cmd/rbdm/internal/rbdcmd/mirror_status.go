@@ -250,12 +250,7 @@ func imageHealth(counts map[uint8]int32) health {
 }
 
 // poolHealth sums the health of daemons and images up.
-func poolHealth(daemons, images health) health {
-	if daemons == healthUnknown {
-		daemons = healthWarning
-	}
-	return max(daemons, images)
-}
+func poolHealth(daemons, images health) health { return max(daemons, images) }
 
 func mirrorPoolStatus(ctx context.Context, c *call) error {
 	s, err := poolSpec(c.Invocation, 0)

@@ -126,7 +126,7 @@ func perfIostat(ctx context.Context, c *call) error {
 		return err
 	}
 	if rounds > 1 && format != "" {
-		return invalidf("rbd: specifing iterations is not valid with formatted output")
+		return invalidf("rbd: specifying iterations is not valid with formatted output")
 	}
 	if _, err := c.connect(ctx); err != nil {
 		return err

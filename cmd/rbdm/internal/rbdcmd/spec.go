@@ -143,7 +143,7 @@ func (a specArg) check(s spec) error {
 func poolSpec(in *cli.Invocation, i int) (spec, error) {
 	s := spec{Pool: in.String("pool"), Namespace: in.String("namespace")}
 	text := in.Arg(i)
-	if text == "" {
+	if text == "" || s.Pool != "" {
 		return s, nil
 	}
 	parts := strings.Split(text, "/")
@@ -158,6 +158,23 @@ func poolSpec(in *cli.Invocation, i int) (spec, error) {
 		return spec{}, invalidf("rbd: invalid spec '%s'", text)
 	}
 	return s, nil
+}
+
+// afterPool returns the positional arguments behind the pool's: all of them if
+// the pool is given as an option.
+func afterPool(in *cli.Invocation) []string {
+	if in.String("pool") != "" || len(in.Args) == 0 {
+		return in.Args
+	}
+	return in.Args[1:]
+}
+
+// argOf returns argument i, or "".
+func argOf(args []string, i int) string {
+	if i < len(args) {
+		return args[i]
+	}
+	return ""
 }
 
 func invalidf(format string, args ...any) error {
