@@ -188,6 +188,16 @@ func (in *Invocation) flags() *pflag.FlagSet {
 
 func (in *Invocation) parse(args []string) error {
 	fs := in.flags()
+	for _, a := range args {
+		if a == "--" {
+			break
+		}
+		long, isLong := strings.CutPrefix(a, "--")
+		name, _, given := strings.Cut(long, "=")
+		if f := fs.Lookup(name); isLong && given && f != nil && f.NoOptDefVal != "" {
+			return &UsageError{Code: 1, Msg: "rbd: option '--" + name + "' does not take any arguments"}
+		}
+	}
 	if err := fs.Parse(args); err != nil {
 		return optionError(err)
 	}

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/ops"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // mirrorTarget is the image that a command is about.
@@ -78,6 +80,13 @@ func mirrorImageDisable(ctx context.Context, c *call) error {
 	t, err := mirrorImageArg(ctx, c)
 	if err != nil {
 		return err
+	}
+	mode, err := meta.Mode(ctx, t.io)
+	if err != nil {
+		return failed(err, "rbd: failed to retrieve mirror mode")
+	}
+	if mode == wire.MirrorModeDisabled {
+		return logged(fmt.Errorf("mirroring is not enabled in the pool: %w", rados.ErrInvalid))
 	}
 	if err := ops.DisableImage(ctx, t.io, t.id, c.Has("force")); err != nil {
 		return logged(err)

@@ -303,6 +303,9 @@ func mirrorPoolStatus(ctx context.Context, c *call) error {
 		if c.Has("verbose") {
 			printServices(c, services)
 			c.printf("IMAGES\n")
+			if len(list) == 0 {
+				c.printf("  none\n")
+			}
 			for i := range list {
 				if i > 0 {
 					c.printf("\n")
