@@ -206,7 +206,7 @@ func (s *site) compareDiffs(t *testing.T, io *rados.IoCtx, pool, name, from, to 
 		t.Error("rbd import of our export differs")
 	}
 	theirs := s.rbd(t, "export", "--no-progress", "--export-format", "2", pool+"/"+name, "-")
-	if err := Import(ctx, io, "ours-"+name, strings.NewReader(theirs), 0, CreateOptions{}, 2, StreamOptions{}); err != nil {
+	if err := Import(ctx, io, "ours-"+name, strings.NewReader(theirs), 2, CreateOptions{}, StreamOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if s.sum(t, pool+"/ours-"+name) != s.sum(t, pool+"/"+name) || s.sum(t, pool+"/ours-"+name+"@"+to) != s.sum(t, pool+"/"+name+"@"+to) {
