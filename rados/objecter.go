@@ -53,6 +53,7 @@ type objecter struct {
 	barred func(*osdmap.Map) bool
 
 	throttle *throttle
+	settler  settler
 	lastTID  atomic.Uint64
 	ticks    atomic.Uint32 // since the start, for the age of requests
 
@@ -219,6 +220,7 @@ func (o *objecter) forget(r *request) {
 	o.mu.RLock()
 	if s := r.sess.Load(); s != nil {
 		s.mu.Lock()
+		s.giveUp(r)
 		s.remove(r)
 		s.mu.Unlock()
 	}

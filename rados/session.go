@@ -29,6 +29,7 @@ type session struct {
 	link     *link               // nil: not connected and not trying
 	shutDown bool
 	backoffs map[backoffID]*wire.OSDBackoff
+	givenUp  map[uint64]wire.PG // writes that nobody waits for, by tid
 }
 
 // link is one connection of a session, from the attempt to make it on.
@@ -183,6 +184,7 @@ func (l *link) lost(err error) {
 	}
 	l.cancel()
 	s.link, s.backoffs = nil, nil
+	s.settledAll()
 	dropped := s.takeOnce()
 	if len(s.ops) > 0 && !s.shutDown {
 		s.connect()
@@ -220,6 +222,7 @@ func (s *session) shut() ([]*request, osdConn) {
 	s.shutDown = true
 	l := s.link
 	s.link, s.backoffs = nil, nil
+	s.settledAll()
 	rs := s.sorted()
 	for _, r := range rs {
 		s.remove(r)
@@ -271,6 +274,7 @@ func (l *link) handleReply(m *msgr2.Message) {
 		return
 	}
 	s.mu.Lock()
+	s.settled(m.TID)
 	r := s.ops[m.TID]
 	if r == nil || s.link != l || rep.Retry >= 0 && rep.Retry != r.attempts-1 {
 		s.mu.Unlock()
@@ -372,6 +376,7 @@ func (l *link) handleBackoff(conn osdConn, m *msgr2.Message) {
 				s.backoffs = map[backoffID]*wire.OSDBackoff{}
 			}
 			s.backoffs[backoffID{b.PG, b.ID}] = &b
+			s.settledPG(b.PG.PG)
 		}
 		s.mu.Unlock()
 		ack := b

@@ -227,6 +227,10 @@ func (l *exclusiveLock) release(ctx context.Context) error {
 		return err
 	}
 	defer img.gate.Unblock()
+	// A write that its caller gave up must not come after those of the next owner.
+	if err := img.io.Client().Settle(ctx); err != nil {
+		return fmt.Errorf("release exclusive lock of image %s: %w", img.Name(), err)
+	}
 	l.mu.Lock()
 	cookie := l.cookie
 	l.mu.Unlock()

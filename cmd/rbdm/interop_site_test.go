@@ -127,9 +127,10 @@ func (s *site) startOurs(t *testing.T, extra ...string) *daemon {
 }
 
 // startReal starts the release's own rbd-mirror.
-func (s *site) startReal(t *testing.T) *daemon {
+func (s *site) startReal(t *testing.T, extra ...string) *daemon {
 	t.Helper()
-	return s.start(t, s.command(context.Background(), "rbd-mirror", "-f", "-n", "client.admin", "-c", s.conf()), "cpp-mirror.log")
+	args := append([]string{"rbd-mirror", "-f", "-n", "client.admin", "-c", s.conf()}, extra...)
+	return s.start(t, s.command(context.Background(), args...), "cpp-mirror.log")
 }
 
 func (s *site) start(t *testing.T, cmd *exec.Cmd, logName string) *daemon {

@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +20,7 @@ type snapInfo struct {
 		Type, State   string
 		Complete      bool
 		PrimarySnapID uint64 `json:"primary_snap_id"`
+		LastCopied    uint64 `json:"last_copied_object_number"`
 	}
 }
 
@@ -171,30 +171,6 @@ func checkStatus(t *testing.T, a, b *site, spec string) {
 		out := b.real(t, "rbd", "mirror", "pool", "status", "--verbose", strings.Split(spec, "/")[0])
 		return strings.Contains(out, "service ") && strings.Contains(out, "leader: true") && strings.Contains(out, "state:       up+replaying"), out
 	})
-}
-
-func TestInteropKilledDaemonEndsEqual(t *testing.T) {
-	a, b := peers(t, "kill")
-	spec := "kill/image"
-	a.real(t, "rbd", "create", "-s", "256M", spec)
-	a.real(t, "rbd", "bench", "--io-type", "write", "--io-size", "4M", "--io-total", "200M", spec)
-	a.real(t, "rbd", "mirror", "image", "enable", spec, "snapshot")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	for i := range 10 {
-		d := b.startOurs(t)
-		time.Sleep(time.Duration(200+rnd.IntN(1500)) * time.Millisecond)
-		d.kill()
-		if i%3 == 2 {
-			write(t, a, spec, i)
-			a.real(t, "rbd", "mirror", "image", "snapshot", spec)
-		}
-	}
-	d := b.startOurs(t)
-	waitSynced(t, a, b, spec)
-	equal(t, a, spec, b, spec)
-	d.stop(t)
 }
 
 // olderKeys makes the peers' user of a 20.2 cluster one with an aes key, where the

@@ -37,6 +37,8 @@ var (
 	errDone = errors.New("image is gone on both sites")
 	// errAgain asks for a new session at once.
 	errAgain = errors.New("start again")
+	// errPromoted ends a session because the local image is promoted by force.
+	errPromoted = errors.New("the local image is promoted by force")
 	// errNotPrimary says that there is no primary to copy from yet.
 	errNotPrimary = errors.New("remote image is not primary")
 )
@@ -169,7 +171,55 @@ func entry(ctx context.Context, io *rados.IoCtx, gid string) (id string, e wire.
 
 // session opens the image on both sites and replays until something makes it
 // necessary to open them again: a role changed, a resync, a failure.
+//
+// The local image comes first, and a promotion of it by force ends the session at
+// once wherever it is: the remote site may be lost, and whoever promotes waits
+// until nobody else has the image open.
 func (r *imageReplayer) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := r.bothSites(ctx, cancel)
+	if context.Cause(ctx) == errPromoted {
+		r.log.Info("the local image is being promoted")
+		return errAgain
+	}
+	return err
+}
+
+// bothSites is session without the look at why ctx ended. It calls promoted when
+// the local image is promoted by force.
+func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCauseFunc) error {
+	localID, localEntry, err := entry(ctx, r.ns.local, r.gid)
+	if err != nil {
+		return fmt.Errorf("local image: %w", err)
+	}
+	if localID != "" && localEntry.State == wire.MirrorImageDisabling {
+		return r.finishDisabling(ctx, localID, localEntry)
+	}
+	local, err := r.openLocal(ctx, localID, localEntry, promoted)
+	if err != nil {
+		return err
+	}
+	var remote *rbd.Image
+	defer func() {
+		// The local one first: the other site may not answer any more.
+		if local != nil {
+			closeImage(local)
+		}
+		if remote != nil {
+			closeImage(remote)
+		}
+	}()
+	if local != nil && localEntry.Mode == wire.MirrorImageSnapshot {
+		switch newest := snapshots.Newest(local); {
+		case newest == nil:
+		case newest.Namespace.State == wire.MirrorSnapPrimary:
+			r.findName(ctx, localID, "")
+			return r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
+		case snapshots.IsOrphan(newest):
+			return r.stepAside(ctx, local)
+		}
+	}
 	rctx, cancel := context.WithTimeout(ctx, remoteTimeout)
 	defer cancel()
 	remoteID, remoteEntry, err := entry(rctx, r.ns.remote, r.gid)
@@ -179,54 +229,54 @@ func (r *imageReplayer) session(ctx context.Context) error {
 	if remoteEntry.State != wire.MirrorImageEnabled && remoteEntry.State != wire.MirrorImageCreating {
 		remoteID = ""
 	}
-	localID, localEntry, err := entry(ctx, r.ns.local, r.gid)
-	if err != nil {
-		return fmt.Errorf("local image: %w", err)
-	}
-	if localID != "" && localEntry.State == wire.MirrorImageDisabling {
-		return r.finishDisabling(ctx, localID, localEntry)
-	}
 	if localID == "" && remoteID == "" {
 		return errDone
 	}
-	r.findName(ctx, localID, remoteID)
+	r.findName(rctx, localID, remoteID)
 	if remoteID != "" && remoteEntry.Mode != wire.MirrorImageSnapshot || localID != "" && localEntry.Mode != wire.MirrorImageSnapshot {
 		return errors.New("the image is mirrored by its journal, which this release does not replay")
-	}
-	local, err := r.openLocal(ctx, localID, localEntry)
-	if err != nil {
-		return err
-	}
-	if local != nil {
-		defer closeImage(local)
-		if newest := snapshots.Newest(local); newest != nil && newest.Namespace.State == wire.MirrorSnapPrimary {
-			return r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
-		}
 	}
 	if remoteID == "" {
 		return r.remoteGone(ctx, local)
 	}
-	remote, err := rbd.OpenByID(rctx, r.ns.remote, remoteID, rbd.OpenOptions{ReadOnly: true, Watch: true, OnUpdate: r.poke, Logger: r.log})
+	remote, err = rbd.OpenByID(rctx, r.ns.remote, remoteID, rbd.OpenOptions{ReadOnly: true, Watch: true, OnUpdate: r.poke, Logger: r.log})
 	if errors.Is(err, rados.ErrNotFound) {
 		return r.remoteGone(ctx, local)
 	}
 	if err != nil {
 		return fmt.Errorf("open the remote image: %w", err)
 	}
-	defer closeImage(remote)
 	if local == nil {
 		return r.create(ctx, remote)
 	}
 	return r.replay(ctx, local, remote)
 }
 
+// stepAside lets a promotion by force go on: it waits until nobody has the image
+// open for writing, and tells nobody when it is done.
+func (r *imageReplayer) stepAside(ctx context.Context, local *rbd.Image) error {
+	closeImage(local)
+	r.say(wire.MirrorStatusStopped, "orphan (force promoting)")
+	r.wait(ctx, promotionPoll)
+	return nil
+}
+
 // openLocal opens the local image for writing; nil if there is none.
-func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorImage) (*rbd.Image, error) {
+func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorImage, promoted context.CancelCauseFunc) (*rbd.Image, error) {
 	if id == "" {
 		return nil, nil
 	}
+	var opened atomic.Pointer[rbd.Image]
 	img, err := rbd.OpenByID(ctx, r.ns.local, id, rbd.OpenOptions{
-		SkipMirrorReadOnlyCheck: true, OnUpdate: r.poke, Logger: r.log,
+		SkipMirrorReadOnlyCheck: true, Logger: r.log,
+		OnUpdate: func() {
+			if img := opened.Load(); img != nil {
+				if newest := snapshots.Newest(img); newest != nil && snapshots.IsOrphan(newest) {
+					promoted(errPromoted)
+				}
+			}
+			r.poke()
+		},
 		LockRequest: func(bool) error {
 			if r.copying.Load() {
 				return rados.ErrReadOnly
@@ -242,6 +292,7 @@ func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorI
 	if err != nil {
 		return nil, fmt.Errorf("open the local image: %w", err)
 	}
+	opened.Store(img)
 	return img, nil
 }
 
@@ -342,12 +393,7 @@ func (r *imageReplayer) act(ctx context.Context, local, remote *rbd.Image, d dec
 	case verdictPrimary:
 		return false, r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
 	case verdictOrphan:
-		// The promotion waits until nobody has the image open for writing, and tells
-		// nobody when it is done.
-		closeImage(local)
-		r.say(wire.MirrorStatusStopped, "orphan (force promoting)")
-		r.wait(ctx, promotionPoll)
-		return false, nil
+		return false, r.stepAside(ctx, local)
 	case verdictSplit:
 		return idle(wire.MirrorStatusError, "split-brain")
 	case verdictWait:

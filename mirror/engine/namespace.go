@@ -42,7 +42,7 @@ type Namespace struct {
 	local, remote *rados.IoCtx
 	sites         sites
 	log           *slog.Logger
-	status        *statusUpdater
+	status        statusUpdater
 	syncs         semaphore
 	depth         int
 	memory        *checkpoint.Store

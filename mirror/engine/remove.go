@@ -41,6 +41,13 @@ func (r *imageReplayer) isReplica(local *rbd.Image) bool {
 // discardLocal moves the local image to the trash, from where it is removed when
 // rbd_mirroring_delete_delay has passed.
 func (r *imageReplayer) discardLocal(ctx context.Context, local *rbd.Image) error {
+	// It may have been promoted since it was decided that it goes.
+	if err := local.Refresh(ctx); err != nil {
+		return err
+	}
+	if newest := snapshots.Newest(local); newest != nil && (newest.Namespace.State == wire.MirrorSnapPrimary || snapshots.IsOrphan(newest)) {
+		return errAgain
+	}
 	id, name := local.ID(), local.Name()
 	e, err := meta.Image(ctx, r.ns.local, id)
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,11 +25,44 @@ const (
 // statusUpdater writes the statuses of a namespace's images to both sites. Who
 // writes must watch rbd_mirroring on both from the same client: readers take the
 // status of a writer that does not for one of a daemon that is down.
-type statusUpdater struct {
-	local, remote *rados.IoCtx
-	localUUID     string
-	log           *slog.Logger
-	kick          chan struct{}
+type statusUpdater []*statusWriter
+
+func newStatusUpdater(local, remote *rados.IoCtx, localUUID string, log *slog.Logger) statusUpdater {
+	return statusUpdater{newStatusWriter(local, "", log), newStatusWriter(remote, localUUID, log)}
+}
+
+// set gives an image a status.
+func (u statusUpdater) set(gid string, state uint8, description string) {
+	for _, w := range u {
+		w.set(gid, state, description)
+	}
+}
+
+// remove takes an image's status away.
+func (u statusUpdater) remove(gid string) {
+	for _, w := range u {
+		w.remove(gid)
+	}
+}
+
+// run writes until ctx ends; then it removes all statuses, as a daemon does that
+// stops in good order.
+func (u statusUpdater) run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, w := range u {
+		all.Go(func() { w.run(ctx) })
+	}
+	all.Wait()
+}
+
+// statusWriter writes the statuses to one site. One that does not answer keeps
+// nobody else waiting.
+type statusWriter struct {
+	io *rados.IoCtx
+	// mirrorUUID is whose statuses they are: "" at the local site.
+	mirrorUUID string
+	log        *slog.Logger
+	kick       chan struct{}
 
 	mu      sync.Mutex
 	current map[string]imageStatus
@@ -40,15 +74,14 @@ type imageStatus struct {
 	description string
 }
 
-func newStatusUpdater(local, remote *rados.IoCtx, localUUID string, log *slog.Logger) *statusUpdater {
-	return &statusUpdater{
-		local: local, remote: remote, localUUID: localUUID, log: log, kick: make(chan struct{}, 1),
+func newStatusWriter(io *rados.IoCtx, mirrorUUID string, log *slog.Logger) *statusWriter {
+	return &statusWriter{
+		io: io, mirrorUUID: mirrorUUID, log: log, kick: make(chan struct{}, 1),
 		current: make(map[string]imageStatus), dirty: make(map[string]bool),
 	}
 }
 
-// set gives an image a status.
-func (u *statusUpdater) set(gid string, state uint8, description string) {
+func (u *statusWriter) set(gid string, state uint8, description string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := imageStatus{state, description}
@@ -60,8 +93,7 @@ func (u *statusUpdater) set(gid string, state uint8, description string) {
 	u.poke()
 }
 
-// remove takes an image's status away.
-func (u *statusUpdater) remove(gid string) {
+func (u *statusWriter) remove(gid string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.current, gid)
@@ -69,7 +101,7 @@ func (u *statusUpdater) remove(gid string) {
 	u.poke()
 }
 
-func (u *statusUpdater) poke() {
+func (u *statusWriter) poke() {
 	select {
 	case u.kick <- struct{}{}:
 	default:
@@ -77,8 +109,8 @@ func (u *statusUpdater) poke() {
 }
 
 // run writes changes soon and everything now and then, until ctx ends; then it
-// removes all statuses, as a daemon does that stops in good order.
-func (u *statusUpdater) run(ctx context.Context) {
+// removes all statuses.
+func (u *statusWriter) run(ctx context.Context) {
 	repeat := time.NewTicker(statusRepeat)
 	defer repeat.Stop()
 	for {
@@ -104,7 +136,7 @@ func (u *statusUpdater) run(ctx context.Context) {
 	}
 }
 
-func (u *statusUpdater) flush(ctx context.Context) {
+func (u *statusWriter) flush(ctx context.Context) {
 	now := denc.TimeOf(time.Now())
 	u.mu.Lock()
 	changes := make([]meta.StatusChange, 0, len(u.dirty))
@@ -112,35 +144,21 @@ func (u *statusUpdater) flush(ctx context.Context) {
 		s := u.current[gid]
 		changes = append(changes, meta.StatusChange{
 			GlobalID: gid, Remove: removed,
-			Status: wire.MirrorSiteStatus{State: s.state, Description: s.description, LastUpdate: now, Up: true},
+			Status: wire.MirrorSiteStatus{MirrorUUID: u.mirrorUUID, State: s.state, Description: s.description, LastUpdate: now, Up: true},
 		})
 	}
 	clear(u.dirty)
 	u.mu.Unlock()
-	var both sync.WaitGroup
-	both.Go(func() { u.write(ctx, u.local, "", changes) })
-	both.Go(func() { u.write(ctx, u.remote, u.localUUID, changes) })
-	both.Wait()
-}
-
-// write sends the changes to one site, as those of the site mirrorUUID.
-func (u *statusUpdater) write(ctx context.Context, io *rados.IoCtx, mirrorUUID string, changes []meta.StatusChange) {
 	ctx, cancel := context.WithTimeout(ctx, statusRepeat)
 	defer cancel()
-	for len(changes) > 0 {
-		n := min(len(changes), statusBatch)
-		batch := append([]meta.StatusChange(nil), changes[:n]...)
-		changes = changes[n:]
-		for i := range batch {
-			batch[i].Status.MirrorUUID = mirrorUUID
-		}
-		if err := meta.WriteStatuses(ctx, io, batch); err != nil && ctx.Err() == nil {
-			u.log.Warn("statuses were not written", "site", mirrorUUID, "err", err)
+	for batch := range slices.Chunk(changes, statusBatch) {
+		if err := meta.WriteStatuses(ctx, u.io, batch); err != nil && ctx.Err() == nil {
+			u.log.Warn("statuses were not written", "site", u.mirrorUUID, "err", err)
 		}
 	}
 }
 
-func (u *statusUpdater) clear() {
+func (u *statusWriter) clear() {
 	u.mu.Lock()
 	for gid := range u.current {
 		u.dirty[gid] = true
