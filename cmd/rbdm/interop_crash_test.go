@@ -259,9 +259,6 @@ func TestInteropKilledDaemonEndsEqual(t *testing.T) {
 		equal(t, a, name, b, name)
 	}
 	waitPruned(t, a, spec)
-	if out, err := b.try(t, "rbd", "object-map", "check", "--no-progress", spec); err != nil {
-		t.Errorf("object-map check of the replica: %v\n%s", err, out)
-	}
 	a.real(t, "rbd", "mirror", "image", "disable", spec)
 	gone(t, b, spec)
 	d.stop(t)

@@ -207,7 +207,7 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 			closeImage(local)
 		}
 		if remote != nil {
-			closeImage(remote)
+			r.ns.running.Go(func() { closeWithin(remote, farewell) })
 		}
 	}()
 	if local != nil && localEntry.Mode == wire.MirrorImageSnapshot {
@@ -316,8 +316,14 @@ func (r *imageReplayer) park(ctx context.Context, state uint8, description strin
 // that is gone.
 const closeTimeout = 15 * time.Second
 
-func closeImage(img *rbd.Image) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+// farewell bounds how long a remote site that may be lost is taken leave of. What
+// is not said there ends with the connection.
+const farewell = 3 * time.Second
+
+func closeImage(img *rbd.Image) { closeWithin(img, closeTimeout) }
+
+func closeWithin(img *rbd.Image, d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	_ = img.Close(ctx)
 }

@@ -98,7 +98,7 @@ func (n *Namespace) run(ctx context.Context) (err error) {
 			return fmt.Errorf("watch rbd_mirroring: %w", err)
 		}
 		defer func() {
-			bye, done := context.WithTimeout(context.Background(), closeTimeout)
+			bye, done := context.WithTimeout(context.Background(), farewell)
 			defer done()
 			_ = w.Close(bye)
 		}()

@@ -165,7 +165,7 @@ func (u *statusWriter) clear() {
 	}
 	clear(u.current)
 	u.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	u.flush(ctx)
 }

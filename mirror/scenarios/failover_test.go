@@ -255,6 +255,43 @@ func TestScenario39ForcedPromotionOfAHalfSyncedImage(t *testing.T) {
 	w.b.write(image, 60)
 }
 
+// lose makes the site of the primary silent when the copy has come to its seventh
+// object: connections stay open and nothing is answered.
+func (w *world) lose() (reached <-chan struct{}, restore func()) {
+	hit := make(chan struct{})
+	var once sync.Once
+	w.a.cluster.Inject(fakecluster.Fault{
+		Type: rwire.TypeOSDOp, Prefix: "rbd_data.", Skip: 12,
+		Do: func(*fakecluster.Event) {
+			once.Do(func() {
+				restore = w.a.cluster.Inject(fakecluster.Fault{Drop: true})
+				close(hit)
+			})
+		},
+	})
+	return hit, func() { restore() }
+}
+
+func TestScenario39ForcedPromotionWhenTheOtherSiteIsSilent(t *testing.T) {
+	w := mirrored(t)
+	complete := w.a.contentOf(image)
+	for seed := range uint64(6) {
+		w.a.write(image, 40+seed)
+	}
+	gid := w.b.gid(image)
+	lost, restore := w.lose()
+	defer restore()
+	w.a.mirror(image)
+	<-lost
+	w.b.promote(image, true)
+	require.True(t, complete == w.b.contentOf(image), "not the content of the last complete snapshot")
+	w.b.write(image, 60)
+	w.eventually("status of the promoted image", func() (bool, string) {
+		state, description := w.b.status(w.b.io(image), gid)
+		return state == "up+stopped" && description == "local image is primary", state + " " + description
+	})
+}
+
 func (s *site) contentOf(spec string) string {
 	s.w.Helper()
 	img := s.open(spec, rbd.OpenOptions{ReadOnly: true})
