@@ -148,10 +148,11 @@ func TestInteropSnapshotMirroring(t *testing.T) {
 	})
 	t.Run("disabled primary takes its replica with it", func(t *testing.T) {
 		a.real(t, "rbd", "mirror", "image", "disable", "mirror/renamed")
-		eventually(t, "replica deleted", time.Minute, func() (bool, string) {
-			out := b.real(t, "rbd", "ls", "mirror")
-			return strings.TrimSpace(out) == "", out
-		})
+		gone(t, b, "mirror/renamed")
+		a.real(t, "rbd", "snap", "unprotect", "mirror/renamed@two")
+		a.real(t, "rbd", "snap", "purge", "--no-progress", "mirror/renamed")
+		a.real(t, "rbd", "rm", "--no-progress", "mirror/renamed")
+		nothingLeft(t, "mirror", a, b)
 	})
 	d.stop(t)
 }
@@ -233,6 +234,7 @@ func imageID(t *testing.T, s *site, spec string) string {
 
 func TestInteropFailoverAndFailback(t *testing.T) {
 	a, b := peers(t, "failover")
+	before := []string{blocklist(t, a), blocklist(t, b)}
 	spec := "failover/image"
 	a.real(t, "rbd", "create", "-s", "40M", spec)
 	write(t, a, spec, 2)
@@ -240,7 +242,7 @@ func TestInteropFailoverAndFailback(t *testing.T) {
 	da, db := a.startOurs(t), b.startOurs(t)
 	waitSynced(t, a, b, spec)
 	from, to := a, b
-	for i := range 4 {
+	for i := range 6 {
 		t.Run(fmt.Sprintf("round %d", i), func(t *testing.T) {
 			write(t, from, spec, i)
 			// The release's own rbd on one side, ours on the other, in turn.
@@ -269,11 +271,22 @@ func TestInteropFailoverAndFailback(t *testing.T) {
 			to.real(t, "rbd", "mirror", "image", "snapshot", spec)
 			waitSynced(t, to, from, spec)
 			equal(t, to, spec, from, spec)
+			// Demoted and replaced snapshots do not pile up at either site.
+			waitMirrorSnaps(t, from, spec, 1)
+			waitMirrorSnaps(t, to, spec, 2)
 		})
 		from, to = to, from
 	}
+	from.real(t, "rbd", "rm", "--no-progress", spec)
+	gone(t, to, spec)
+	nothingLeft(t, "failover", a, b)
 	da.stop(t)
 	db.stop(t)
+	for i, s := range []*site{a, b} {
+		if now := blocklist(t, s); now != before[i] {
+			t.Errorf("clients shut out of %s: %s, before it was %s", s.name, now, before[i])
+		}
+	}
 }
 
 func TestInteropForcedPromoteAndResync(t *testing.T) {
