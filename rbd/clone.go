@@ -31,7 +31,7 @@ func Clone(ctx context.Context, parentIO *rados.IoCtx, parentID string, snapID u
 		return "", fmt.Errorf("the parent does not have the layering feature: %w", rados.ErrInvalid)
 	}
 	if o.CloneFormat == 0 {
-		if o.CloneFormat, err = defaultCloneFormat(ctx, parentIO.Client()); err != nil {
+		if o.CloneFormat, err = CloneFormat(ctx, parentIO.Client()); err != nil {
 			return "", err
 		}
 	}
@@ -104,9 +104,9 @@ func stillProtected(ctx context.Context, io *rados.IoCtx, p Parent) error {
 	return nil
 }
 
-// defaultCloneFormat is 2 if the cluster only lets clients in that know it
+// CloneFormat returns the format of new clones that name none: 2 if the cluster only lets clients in that know it
 // (rbd_default_clone_format auto).
-func defaultCloneFormat(ctx context.Context, c *rados.Client) (uint8, error) {
+func CloneFormat(ctx context.Context, c *rados.Client) (uint8, error) {
 	switch clientConfig(c, "rbd_default_clone_format", "auto") {
 	case "1":
 		return 1, nil

@@ -80,30 +80,6 @@ func changes(rng *rand.Rand, size uint64, n int) []byte {
 	return append(b, 'e')
 }
 
-// TestRBDDataCommandsAsReal runs the command lines of
-// testdata/rbd-data-commands.txt with the release's own rbd and with ours. What
-// they write to files must be the same bytes.
-func TestRBDDataCommandsAsReal(t *testing.T) {
-	s := siteFromEnv(t, "RBDM_SITE_A")
-	dirs := map[string]string{"real": s.folder(t, "rbddatar"), "ours": s.folder(t, "rbddatao")}
-	for _, dir := range dirs {
-		rng := rand.New(rand.NewPCG(7, 1))
-		const size = 20<<20 - 512
-		putFile(t, dir, "in", sparseContent(rng, size))
-		putFile(t, dir, "empty", nil)
-		putFile(t, dir, "bad", []byte("hello world, this is no diff"))
-		putFile(t, dir, "change", changes(rng, size, 12))
-	}
-	s.compareCommands(t, "testdata/rbd-data-commands.txt", s.newPool(t, "rbddatar"), s.newPool(t, "rbddatao"), dirs["real"], dirs["ours"])
-	if s.release == "16" { // it says 8 bytes of the record of a snapshot's protection, and writes one
-		for _, dir := range dirs {
-			os.Remove(filepath.Join(dir, "v2"))
-			os.Remove(filepath.Join(dir, "v2s1"))
-		}
-	}
-	sameFolders(t, dirs["ours"], dirs["real"])
-}
-
 // sameFolders fails unless both folders hold the same files with the same bytes.
 func sameFolders(t *testing.T, a, b string) {
 	t.Helper()
@@ -245,7 +221,7 @@ func (s *site) sameStreams(t *testing.T, spec string, file func(string) string) 
 		"d3": {"export-diff", "--from-snap", "s2", spec},
 	} {
 		if name == "v2" && s.release == "16" {
-			continue // see TestRBDDataCommandsAsReal
+			continue // see TestCLIDiff
 		}
 		os.Remove(file("real"))
 		s.real(t, append(append([]string{"rbd"}, args...), "--no-progress", file("real"))...)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rbdm/rbdm/mirror/meta"
@@ -13,6 +14,7 @@ import (
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
@@ -69,12 +71,57 @@ func AddPeer(ctx context.Context, io *rados.IoCtx, p wire.MirrorPeer, s Secret) 
 	return p.UUID, nil
 }
 
-// RemovePeer removes a peer and how to reach it.
+// RemovePeer removes a peer and how to reach it. Mirror snapshots that were kept
+// for it alone go with it, but the newest of each image.
 func RemovePeer(ctx context.Context, io *rados.IoCtx, uuid string) error {
 	if err := configKeyRemove(ctx, io.Client(), secretKey(io.Pool(), uuid)); err != nil {
 		return err
 	}
-	return meta.RemovePeer(ctx, io, uuid)
+	if err := meta.RemovePeer(ctx, io, uuid); err != nil {
+		return err
+	}
+	names, err := rbd.NamespaceList(ctx, io)
+	if err != nil {
+		return err
+	}
+	for _, name := range append(names, "") {
+		if err := unlinkPeer(ctx, io.WithNamespace(name), uuid); err != nil {
+			return fmt.Errorf("mirror snapshots of the removed peer: %w", err)
+		}
+	}
+	return nil
+}
+
+// unlinkPeer says of all mirror snapshots of a namespace that the peer needs them
+// no longer.
+func unlinkPeer(ctx context.Context, io *rados.IoCtx, uuid string) error {
+	images, err := meta.Images(ctx, io)
+	if err != nil {
+		return err
+	}
+	for id := range images {
+		m, err := meta.Image(ctx, io, id)
+		if errors.Is(err, rados.ErrNotFound) || err == nil && m.Mode != wire.MirrorImageSnapshot {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = with(ctx, io, id, func(img *rbd.Image) error {
+			for _, s := range img.Snapshots() {
+				if snapshots.IsMirror(&s) && slices.Contains(s.Namespace.PeerUUIDs, uuid) {
+					if err := snapshots.Unlink(ctx, img, s.ID, uuid); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, rados.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // token is a bootstrap token before base64, its fields in Ceph's order.

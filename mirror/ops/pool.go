@@ -58,13 +58,6 @@ func DisablePool(ctx context.Context, io *rados.IoCtx) error {
 	if mode == wire.MirrorModeDisabled {
 		return ErrModeSame
 	}
-	images, err := meta.Images(ctx, io)
-	if err != nil {
-		return err
-	}
-	if len(images) > 0 {
-		return fmt.Errorf("%d images are mirrored: disable them first: %w", len(images), rados.ErrInvalid)
-	}
 	if io.Namespace() == "" {
 		peers, err := meta.Peers(ctx, io)
 		if err != nil {
@@ -73,6 +66,13 @@ func DisablePool(ctx context.Context, io *rados.IoCtx) error {
 		if len(peers) > 0 {
 			return fmt.Errorf("mirror peers still registered: %w", rados.ErrBusy)
 		}
+	}
+	images, err := meta.Images(ctx, io)
+	if err != nil {
+		return err
+	}
+	if len(images) > 0 {
+		return fmt.Errorf("%d images are mirrored: disable them first: %w", len(images), rados.ErrInvalid)
 	}
 	if err := meta.SetMode(ctx, io, wire.MirrorModeDisabled); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -60,6 +61,9 @@ type argParser struct {
 	args, rest []string
 }
 
+// ErrNoArgument: an option stands at the end that takes the next argument.
+var ErrNoArgument = errors.New("requires an argument")
+
 // shortOptions are the one-letter options and the long ones they stand for.
 var shortOptions = map[string]string{
 	"-c": "conf", "-i": "id", "-n": "name", "-m": "mon_host", "-k": "keyring", "-K": "keyfile", "-M": "monmap",
@@ -97,7 +101,7 @@ func (p *argParser) next() error {
 	}
 	if !attached {
 		if len(p.args) == 0 {
-			return fmt.Errorf("option %s requires an argument", arg)
+			return fmt.Errorf("option %s %w", arg, ErrNoArgument)
 		}
 		value, p.args = p.args[0], p.args[1:]
 	}
@@ -116,6 +120,11 @@ func (p *argParser) flag(option, value string, attached bool) bool {
 	o, ok := options[option]
 	if !ok || o.kind != kindBool {
 		return false
+	}
+	if !attached && len(p.args) > 0 {
+		if _, err := parseBool(p.args[0]); err == nil && (p.args[0] == "true" || p.args[0] == "false") {
+			value, p.args = p.args[0], p.args[1:]
+		}
 	}
 	p.inv.Settings = append(p.inv.Settings, Setting{option, value})
 	return true

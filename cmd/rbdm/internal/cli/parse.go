@@ -194,12 +194,22 @@ func (in *Invocation) parse(args []string) error {
 		}
 		long, isLong := strings.CutPrefix(a, "--")
 		name, _, given := strings.Cut(long, "=")
-		if f := fs.Lookup(name); isLong && given && f != nil && f.NoOptDefVal != "" {
+		f := fs.Lookup(name)
+		switch {
+		case !isLong || !given || f == nil:
+		case f.NoOptDefVal != "":
 			return &UsageError{Code: 1, Msg: "rbd: option '--" + name + "' does not take any arguments"}
+		case strings.HasSuffix(a, "="):
+			return &UsageError{Code: 1, Msg: "rbd: the argument for option '--" + name + "' should follow immediately after the equal sign"}
 		}
 	}
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(literalShort(args)); err != nil {
 		return optionError(err)
+	}
+	for name, given := range in.values {
+		if len(given) > 1 && !repeatable[name] {
+			return &UsageError{Code: 1, Msg: "rbd: option '--" + name + "' cannot be specified more than once"}
+		}
 	}
 	in.Args = fs.Args()
 	positional := 0
@@ -217,6 +227,23 @@ func (in *Invocation) parse(args []string) error {
 	}
 	return nil
 }
+
+// literalShort doubles the equal sign of -x=value, where it is a part of the value.
+func literalShort(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if a == "--" {
+			break
+		}
+		if len(a) > 2 && a[0] == '-' && a[1] != '-' && a[2] == '=' {
+			out[i] = a[:2] + "=" + a[2:]
+		}
+	}
+	return out
+}
+
+// repeatable are the options that may be given several times.
+var repeatable = map[string]bool{"image-feature": true, "options": true, "option": true}
 
 // optionError says what is wrong with an option in rbd's words.
 func optionError(err error) error {

@@ -116,7 +116,7 @@ func patternByte(text string) (func([]byte), error) {
 
 // bench is `rbd bench`.
 func bench(ctx context.Context, c *call) (err error) {
-	s, err := specArg{snap: snapOptional}.read(c.Invocation)
+	s, err := specArg{}.read(c.Invocation)
 	if err != nil {
 		return err
 	}

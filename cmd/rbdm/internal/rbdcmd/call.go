@@ -32,6 +32,8 @@ type call struct {
 	inv    *conf.Invocation
 	cfg    *conf.Config
 	client *rados.Client
+	// atEnd are lines for stderr that come after all others.
+	atEnd []string
 }
 
 // handler carries a command out. An error that it returns is printed by Main,
@@ -42,6 +44,11 @@ func (c *call) close() {
 	if c.client != nil {
 		c.client.Close()
 	}
+}
+
+// deprecated says at the end of the command which option is to be used instead.
+func (c *call) deprecated(option, instead string) {
+	c.atEnd = append(c.atEnd, fmt.Sprintf("rbd: %s is deprecated, use %s", option, instead))
 }
 
 // printf writes to stdout.

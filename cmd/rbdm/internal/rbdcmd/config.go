@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
@@ -110,10 +111,43 @@ func (c *call) configPool(ctx context.Context, verb string) error {
 		return err
 	}
 	return configStore{
-		get:    func(key string) (string, error) { return rbd.PoolMetadataGet(ctx, io, key) },
-		set:    func(key, value string) error { return rbd.PoolMetadataSet(ctx, io, key, value) },
+		get: func(key string) (string, error) { return rbd.PoolMetadataGet(ctx, io, key) },
+		set: func(name, value string) error {
+			if err := checkConfig(key, value, true); err != nil {
+				return err
+			}
+			return rbd.PoolMetadataSet(ctx, io, name, value)
+		},
 		remove: func(key string) error { return rbd.PoolMetadataRemove(ctx, io, key) },
 	}.change(c, verb, key, value)
+}
+
+// checkConfig refuses a value that the option cannot have, and for an image an
+// option that is about making images.
+func checkConfig(name, value string, pool bool) error {
+	for _, o := range configOptions {
+		if o.name != name {
+			continue
+		}
+		if o.poolOnly && !pool {
+			return rados.ErrInvalid
+		}
+		var err error
+		switch {
+		case o.value == "true" || o.value == "false":
+			if value != "true" && value != "false" {
+				_, err = strconv.ParseInt(value, 10, 64)
+			}
+		case strings.Contains(o.value, "."):
+			_, err = strconv.ParseFloat(value, 64)
+		case o.value != "" && strings.Trim(o.value, "0123456789") == "" && o.name != "rbd_default_features":
+			_, err = cli.ParseSize(value, 1)
+		}
+		if err != nil {
+			return rados.ErrInvalid
+		}
+	}
+	return nil
 }
 
 // knownOption refuses an option that there is not.
@@ -143,7 +177,12 @@ func (c *call) configImage(ctx context.Context, verb string) error {
 				v, err := img.MetadataGet(ctx, key)
 				return string(v), err
 			},
-			set:    func(key, value string) error { return img.MetadataSet(ctx, key, []byte(value)) },
+			set: func(name, value string) error {
+				if err := errors.Join(checkConfig(key, value, false), metadataWritable(ctx, img)); err != nil {
+					return err
+				}
+				return img.MetadataSet(ctx, name, []byte(value))
+			},
 			remove: func(key string) error { return img.MetadataRemove(ctx, key) },
 		}.change(c, verb, key, value)
 	})
@@ -166,7 +205,7 @@ func configPoolList(ctx context.Context, c *call) error {
 	if err != nil {
 		return failed(err, "rbd: failed to list config")
 	}
-	return c.printConfig(f, "source", c.listConfig(values, true))
+	return c.printConfig(f, "source", c.listConfig(ctx, values, true))
 }
 
 func configImageList(ctx context.Context, c *call) error {
@@ -183,7 +222,7 @@ func configImageList(ctx context.Context, c *call) error {
 		if err != nil {
 			return failed(err, "rbd: failed to list config")
 		}
-		values = c.listConfig(values, false)
+		values = c.listConfig(ctx, values, false)
 		if f == nil {
 			c.printf("There are %d values:\n", len(values))
 		}
@@ -254,6 +293,12 @@ func configGlobalGet(ctx context.Context, c *call) error {
 func configGlobalSet(ctx context.Context, c *call) error {
 	who, key, value, err := c.globalKey()
 	if err != nil {
+		return err
+	}
+	if _, err := c.config(); err != nil {
+		return err
+	}
+	if err := c.knownOption(key); err != nil {
 		return err
 	}
 	return c.monConfig(ctx, "rbd: error setting "+key, map[string]string{"prefix": "config set", "who": who, "name": key, "value": value})

@@ -1,6 +1,7 @@
 package rbdcmd
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -129,16 +130,20 @@ var configOptions = []configOption{
 	{"rbd_sparse_read_threshold_bytes", "65536", false},
 }
 
+// sinceQuincy is the one option that release 16 does not know.
+const sinceQuincy = "rbd_qos_exclude_ops"
+
 // listConfig returns all options as they hold: known are the values that package
 // rbd reads, with the overrides of the pool and the image.
-func (c *call) listConfig(known []rbd.ConfigValue, pool bool) []rbd.ConfigValue {
+func (c *call) listConfig(ctx context.Context, known []rbd.ConfigValue, pool bool) []rbd.ConfigValue {
+	old := c.before(ctx, release18)
 	byName := make(map[string]rbd.ConfigValue, len(known))
 	for _, v := range known {
 		byName[v.Name] = v
 	}
 	var out []rbd.ConfigValue
 	for _, o := range configOptions {
-		if o.poolOnly && !pool {
+		if o.poolOnly && !pool || o.name == sinceQuincy && old {
 			continue
 		}
 		v, ok := byName[o.name]

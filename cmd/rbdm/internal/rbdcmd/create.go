@@ -2,17 +2,22 @@ package rbdcmd
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/mirror/ops"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 const (
-	exitDomain = 33
-	exitRange  = 34
+	exitCrossDevice = 18
+	exitDomain      = 33
+	exitRange       = 34
 )
 
 // singleClient are the features that an image for several writers cannot have.
@@ -21,9 +26,6 @@ const singleClient = rbd.FeatureExclusiveLock | rbd.FeatureObjectMap | rbd.Featu
 // createOptions reads the options that say how a new image is made.
 func (c *call) createOptions() (rbd.CreateOptions, error) {
 	var o rbd.CreateOptions
-	if c.Has("mirror-image-mode") {
-		return o, &cli.UsageError{Code: exitNotSupported, Msg: "rbd: --mirror-image-mode is not supported: use 'rbd mirror image enable' on the new image"}
-	}
 	for _, name := range []string{"journal-splay-width", "journal-object-size", "journal-pool"} {
 		if c.Has(name) {
 			return o, &cli.UsageError{Code: exitNotSupported, Msg: "rbd: --" + name + " is not supported"}
@@ -42,6 +44,9 @@ func (c *call) createOptions() (rbd.CreateOptions, error) {
 		}
 		o.Features |= mask
 		o.HasFeatures = true
+	}
+	if o.HasFeatures && o.Features&rbd.FeatureObjectMap == 0 {
+		o.Features &^= rbd.FeatureFastDiff // a part of the object map
 	}
 	if c.Has("image-shared") {
 		if o.HasFeatures {
@@ -62,6 +67,7 @@ func (c *call) objectOptions(o *rbd.CreateOptions) error {
 		if err != nil || n < 12 || n > 25 {
 			return badOption("order")
 		}
+		c.deprecated("--order", "--object-size")
 		o.Order = uint8(n)
 	} else if c.Has("object-size") {
 		n, err := cli.ParseSize(c.String("object-size"), 1)
@@ -136,7 +142,17 @@ func create(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := rbd.Create(ctx, io, s.Image, size, o); err != nil {
+	mirrored, err := c.mirrorMode(ctx, io)
+	if err != nil {
+		return err
+	}
+	id, err := rbd.Create(ctx, io, s.Image, size, o)
+	if err == nil && mirrored {
+		if err = ops.EnableImage(ctx, io, id); err != nil {
+			err = errors.Join(err, rbd.Remove(ctx, io, s.Image, nil))
+		}
+	}
+	if err != nil {
 		return failed(err, "rbd: create error")
 	}
 	if c.Has("thick-provision") {
@@ -145,6 +161,28 @@ func create(ctx context.Context, c *call) error {
 		}
 	}
 	return nil
+}
+
+// mirrorMode reads --mirror-image-mode and reports whether the new image is to be
+// mirrored by snapshots.
+func (c *call) mirrorMode(ctx context.Context, io *rados.IoCtx) (bool, error) {
+	switch c.String("mirror-image-mode") {
+	case "":
+		return false, nil
+	case "snapshot":
+	case "journal":
+		return false, &cli.UsageError{Code: exitNotSupported, Msg: "rbd: --mirror-image-mode journal is not supported: use 'rbd mirror image enable' on the new image"}
+	default:
+		return false, badOption("mirror-image-mode")
+	}
+	mode, err := meta.Mode(ctx, io)
+	if err == nil && mode == wire.MirrorModeDisabled {
+		err = rados.ErrNotFound
+	}
+	if err != nil {
+		return false, failed(err, "rbd: create error")
+	}
+	return true, nil
 }
 
 // thickProvision writes zeros to all of the image, so that its space is taken.
@@ -221,6 +259,11 @@ func clone(ctx context.Context, c *call) (err error) {
 	}
 	if o.Order != 0 && o.StripeUnit == 0 && parent.Layout().StripeUnit > 1<<o.Order {
 		return failed(rados.ErrInvalid, "rbd: clone error") // the parent's striping is inherited
+	}
+	if io.Namespace() != dstIO.Namespace() {
+		if v, err := rbd.CloneFormat(ctx, io.Client()); err == nil && v == 1 {
+			return &cli.UsageError{Code: exitCrossDevice, Msg: "rbd: clone v2 required for cross-namespace clones."}
+		}
 	}
 	if _, err := rbd.Clone(ctx, io, parent.ID(), snapID, dstIO, dst.Image, o); err != nil {
 		return failed(err, "rbd: clone error")

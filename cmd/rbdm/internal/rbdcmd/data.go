@@ -138,6 +138,13 @@ func importImage(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if text := c.String("image-format"); text == "1" {
+		c.warnf("rbd: image format 1 is deprecated\nrbd: image creation failed")
+		return failed(rados.ErrInvalid, "rbd: import failed")
+	}
+	if c.Has("pool") {
+		c.deprecated("-p [ --pool ]", "--dest-pool")
+	}
 	s, err := c.importDestination(path, len(c.Args)-len(rest))
 	if err != nil {
 		return err

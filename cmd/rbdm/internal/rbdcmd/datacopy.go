@@ -49,6 +49,9 @@ func (c *call) copyWith(ctx context.Context, title, failure string, run func(*rb
 		return err
 	}
 	p, done := c.progress(title)
+	if o.Order != 0 && o.StripeUnit == 0 && src.Layout().StripeUnit > 1<<o.Order {
+		return failed(rados.ErrInvalid, "%s", failure) // the source's striping is inherited
+	}
 	err = run(src, dst, to.Image, o, p)
 	done(err)
 	if err != nil {

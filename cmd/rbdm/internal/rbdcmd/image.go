@@ -32,10 +32,7 @@ func imageHandlers() map[string]handler {
 
 // list is `rbd ls`.
 func list(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
+	s := anyPoolSpec(c.Invocation, 0)
 	f, err := c.formatter()
 	if err != nil {
 		return err

@@ -35,10 +35,18 @@ func Main(ctx context.Context, args []string, std streams.Streams) int {
 		break
 	}
 	inv, rest, err := conf.ParseArgs(args, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	if errors.Is(err, conf.ErrNoArgument) {
+		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: "O" + err.Error()[1:] + "."})
+	}
 	if err != nil {
 		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("rbd: %v", err)})
 	}
-	return fail(std, table, execute(ctx, table, rest, &call{std: std, inv: inv}))
+	c := &call{std: std, inv: inv}
+	code := fail(std, table, execute(ctx, table, rest, c))
+	for _, line := range c.atEnd {
+		fmt.Fprintln(std.Err, line)
+	}
+	return code
 }
 
 // fail prints the error as rbd does and returns its exit code.

@@ -71,11 +71,36 @@ func metaSet(ctx context.Context, c *call) error {
 			c.warnf("failed to set metadata %s of image : %s", args[0], errnoText(rados.ErrInvalid))
 			return failed(rados.ErrInvalid, "rbd: setting metadata failed")
 		}
+		if err := metadataWritable(ctx, img); err != nil {
+			c.warnf("failed to set metadata %s of image : %s", args[0], errnoText(err))
+			return failed(err, "rbd: setting metadata failed")
+		}
 		if err := img.MetadataSet(ctx, args[0], []byte(args[1])); err != nil {
 			return failed(err, "rbd: setting metadata failed")
 		}
 		return nil
 	})
+}
+
+// metadataWritable refuses an image whose metadata rbd would not change: a replica,
+// and one that somebody locked by hand.
+func metadataWritable(ctx context.Context, img *rbd.Image) error {
+	if img.Features()&rbd.FeatureNonPrimary != 0 {
+		return rados.ErrReadOnly
+	}
+	if img.Features()&rbd.FeatureExclusiveLock == 0 {
+		return nil
+	}
+	info, err := imageLocks(ctx, img)
+	if err != nil {
+		return err
+	}
+	for _, l := range info.Lockers {
+		if !strings.HasPrefix(l.Cookie, "auto ") {
+			return rados.ErrReadOnly
+		}
+	}
+	return nil
 }
 
 func metaRemove(ctx context.Context, c *call) error {

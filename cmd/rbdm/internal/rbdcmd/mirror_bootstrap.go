@@ -22,10 +22,16 @@ const maxToken = 64 << 10
 // readKeyFile reads a key in base64.
 func readKeyFile(path string) (string, error) {
 	text, err := readSmallFile(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", invalidf("rbd: failed to open %s", path)
+	}
 	if err != nil {
 		return "", err
 	}
 	key := strings.TrimSpace(text)
+	if key == "" {
+		return "", nil
+	}
 	if _, err := cephx.ParseKey(key); err != nil {
 		return "", invalidf("rbd: %s: %v", path, err)
 	}
@@ -68,7 +74,7 @@ func mirrorBootstrapCreate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := setSiteName(ctx, c); err != nil {
+	if _, err := setSiteName(ctx, c); err != nil {
 		return err
 	}
 	token, err := ops.CreateToken(ctx, pool)
@@ -93,9 +99,12 @@ func mirrorBootstrapImport(ctx context.Context, c *call) error {
 	}
 	token, err := readSmallFile(path, c.std.In)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && c.before(ctx, release20) {
+			return &cli.UsageError{Code: exitNoEntry, Msg: "rbd: error opening " + path, Err: err}
+		}
 		return err
 	}
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := onlyPool(c.Invocation, 0)
 	if err != nil {
 		return err
 	}
@@ -106,10 +115,17 @@ func mirrorBootstrapImport(ctx context.Context, c *call) error {
 	if s.Pool == "" {
 		s.Pool = c.cfg.Get("rbd_default_pool")
 	}
-	if err := setSiteName(ctx, c); err != nil {
+	if _, err := setSiteName(ctx, c); err != nil {
 		return err
 	}
-	if err := ops.ImportToken(ctx, pool, s.Pool, token, dir); err != nil {
+	err = ops.ImportToken(ctx, pool, s.Pool, token, dir)
+	if errors.Is(err, ops.ErrToken) {
+		if c.before(ctx, release20) {
+			return invalidf("rbd: failed to import peer bootstrap token")
+		}
+		return failed(err, "rbd: failed to import peer bootstrap token")
+	}
+	if err != nil {
 		return because(err, "failed to import peer bootstrap token")
 	}
 	return nil

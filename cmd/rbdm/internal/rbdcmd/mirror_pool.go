@@ -23,19 +23,23 @@ func because(err error, what string) error {
 // mirrorModes are the words for wire.MirrorMode….
 var mirrorModes = [...]string{"disabled", "image", "pool", "init-only"}
 
-// setSiteName applies --site-name.
-func setSiteName(ctx context.Context, c *call) error {
+// setSiteName applies --site-name, and reports whether that is another name.
+func setSiteName(ctx context.Context, c *call) (changed bool, err error) {
 	if !c.Has("site-name") {
-		return nil
+		return false, nil
 	}
 	client, err := c.connect(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := ops.SetSiteName(ctx, client, c.String("site-name")); err != nil {
-		return because(err, "failed to set the site name")
+	name := c.String("site-name")
+	if have, err := ops.SiteName(ctx, client); err == nil && have == name {
+		return false, nil
 	}
-	return nil
+	if err := ops.SetSiteName(ctx, client, name); err != nil {
+		return false, because(err, "failed to set the site name")
+	}
+	return true, nil
 }
 
 func mirrorPoolEnable(ctx context.Context, c *call) error {
@@ -44,7 +48,10 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 		return err
 	}
 	mode := slices.Index(mirrorModes[:], argOf(afterPool(c.Invocation), 0))
-	if mode < 1 {
+	if mode < 1 || mode == int(wire.MirrorModeInitOnly) && c.before(ctx, release20) {
+		if c.before(ctx, release20) {
+			return invalidf("rbd: must specify 'image' or 'pool' mode.")
+		}
 		return invalidf("rbd: mirror mode was not specified")
 	}
 	if mode == int(wire.MirrorModePool) {
@@ -54,7 +61,8 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := setSiteName(ctx, c); err != nil {
+	renamed, err := setSiteName(ctx, c)
+	if err != nil {
 		return err
 	}
 	if c.Has("remote-namespace") {
@@ -69,10 +77,12 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 	err = ops.EnablePool(ctx, io, uint32(mode))
 	switch {
 	case errors.Is(err, ops.ErrModeSame):
-		c.printf("rbd: mirroring is already configured for %s mode\n", mirrorModes[mode])
+		if !renamed {
+			c.printf("rbd: mirroring is already configured for %s mode\n", mirrorModes[mode])
+		}
 	case err != nil:
 		return because(err, "failed to enable mirroring")
-	case have != wire.MirrorModeDisabled:
+	case have != wire.MirrorModeDisabled && have != wire.MirrorModeInitOnly && mode != int(wire.MirrorModeInitOnly):
 		c.warnf("note: changing mirroring mode from %s to %s", mirrorModes[have], mirrorModes[mode])
 	}
 	return nil
@@ -142,6 +152,7 @@ func mirrorPoolInfo(ctx context.Context, c *call) error {
 	if err != nil {
 		return failed(err, "rbd: failed to retrieve remote namespace")
 	}
+	identity := !c.before(ctx, release20) // which older releases do not show
 	var peers []wire.MirrorPeer
 	if io.Namespace() == "" {
 		if peers, err = meta.Peers(ctx, io); err != nil {
@@ -153,7 +164,9 @@ func mirrorPoolInfo(ctx context.Context, c *call) error {
 		if io.Namespace() == "" {
 			c.printf("Site Name: %s\n", site)
 		}
-		c.printf("Mirror UUID: %s\nRemote Namespace: %s\n", uuid, remote)
+		if identity {
+			c.printf("Mirror UUID: %s\nRemote Namespace: %s\n", uuid, remote)
+		}
 		if io.Namespace() != "" {
 			return nil
 		}
@@ -164,8 +177,10 @@ func mirrorPoolInfo(ctx context.Context, c *call) error {
 	if io.Namespace() == "" {
 		f.String("site_name", site)
 	}
-	f.String("mirror_uuid", uuid)
-	f.String("remote_namespace", remote)
+	if identity {
+		f.String("mirror_uuid", uuid)
+		f.String("remote_namespace", remote)
+	}
 	if io.Namespace() == "" {
 		if err := formatPeers(ctx, c, f, io, peers); err != nil {
 			return err
@@ -182,7 +197,7 @@ func printPeers(ctx context.Context, c *call, io *rados.IoCtx, peers []wire.Mirr
 	c.printf("\nPeer Sites: \n")
 	for _, p := range peers {
 		c.printf("\nUUID: %s\nName: %s\n", p.UUID, p.SiteName)
-		if p.MirrorUUID != "" {
+		if p.Direction != wire.MirrorPeerRX || p.MirrorUUID != "" {
 			c.printf("Mirror UUID: %s\n", p.MirrorUUID)
 		}
 		c.printf("Direction: %s\nClient: %s\n", directions[min(p.Direction, 2)], p.ClientName)
@@ -191,7 +206,9 @@ func printPeers(ctx context.Context, c *call, io *rados.IoCtx, peers []wire.Mirr
 			if err != nil {
 				return failed(err, "rbd: failed to query remote peer attributes")
 			}
-			c.printf("Mon Host: %s\nKey: %s\n", s.MonHost, s.Key)
+			if s != (ops.Secret{}) {
+				c.printf("Mon Host: %s\nKey: %s\n", s.MonHost, s.Key)
+			}
 		}
 	}
 	return nil
@@ -211,8 +228,10 @@ func formatPeers(ctx context.Context, c *call, f *cli.Formatter, io *rados.IoCtx
 			if err != nil {
 				return failed(err, "rbd: failed to query remote peer attributes")
 			}
-			f.String("key", s.Key)
-			f.String("mon_host", s.MonHost)
+			if s != (ops.Secret{}) {
+				f.String("key", s.Key)
+				f.String("mon_host", s.MonHost)
+			}
 		}
 		f.Close()
 	}
@@ -305,7 +324,7 @@ func direction(c *call) (uint8, error) {
 
 // peerPool opens the pool of a peer command, which must be mirrored.
 func peerPool(ctx context.Context, c *call) (*rados.IoCtx, string, error) {
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := onlyPool(c.Invocation, 0)
 	if err != nil {
 		return nil, "", err
 	}
@@ -401,6 +420,9 @@ func mirrorPeerRemove(ctx context.Context, c *call) error {
 	return nil
 }
 
+// peerKeys are what can be set of a peer.
+var peerKeys = [...]string{"client", "cluster", "direction", "key-file", "mon-host", "site-name"}
+
 func mirrorPeerSet(ctx context.Context, c *call) error {
 	args := afterPool(c.Invocation)
 	uuid, key, value := argOf(args, 0), argOf(args, 1), argOf(args, 2)
@@ -410,8 +432,8 @@ func mirrorPeerSet(ctx context.Context, c *call) error {
 	if !validUUID(uuid) {
 		return invalidf("rbd: invalid uuid '%s'", uuid)
 	}
-	if key == "" {
-		return invalidf("rbd: must specify <key>")
+	if !slices.Contains(peerKeys[:], key) {
+		return invalidf("rbd: must specify 'client', 'cluster', 'direction', 'key-file', 'mon-host', 'site-name' key.")
 	}
 	io, _, err := peerPool(ctx, c)
 	if err != nil {
@@ -420,7 +442,7 @@ func mirrorPeerSet(ctx context.Context, c *call) error {
 	switch key {
 	case "client":
 		err = meta.SetPeerClient(ctx, io, uuid, value)
-	case "site-name":
+	case "site-name", "cluster":
 		err = meta.SetPeerSite(ctx, io, uuid, value)
 	case "direction":
 		dir := slices.Index(directions[:], value)
@@ -430,16 +452,14 @@ func mirrorPeerSet(ctx context.Context, c *call) error {
 		err = meta.SetPeerDirection(ctx, io, uuid, uint8(dir))
 	case "mon-host", "key-file":
 		err = setPeerSecret(ctx, io, uuid, key, value)
-	default:
-		return invalidf("rbd: must specify direction, site-name, client, mon-host, or key-file")
 	}
 	if errors.Is(err, rados.ErrNotFound) {
 		return &cli.UsageError{Code: exitNoEntry, Msg: "rbd: mirror peer UUID does not exist", Err: err}
 	}
-	if err != nil {
+	if err != nil && !isUsage(err) {
 		return because(err, "error updating mirror peer")
 	}
-	return nil
+	return err
 }
 
 func setPeerSecret(ctx context.Context, io *rados.IoCtx, uuid, key, value string) error {

@@ -302,8 +302,11 @@ func mirrorPoolStatus(ctx context.Context, c *call) error {
 		}
 		if c.Has("verbose") {
 			printServices(c, services)
-			c.printf("IMAGES\n")
-			if len(list) == 0 {
+			c.printf("IMAGES")
+			if len(list) > 0 || !c.before(ctx, release20) {
+				c.printf("\n")
+			}
+			if len(list) == 0 && !c.before(ctx, release20) {
 				c.printf("  none\n")
 			}
 			for i := range list {

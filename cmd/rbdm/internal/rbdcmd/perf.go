@@ -126,6 +126,9 @@ func perfIostat(ctx context.Context, c *call) error {
 		return err
 	}
 	if rounds > 1 && format != "" {
+		if c.before(ctx, release20) {
+			return invalidf("rbd: specifing iterations is not valid with formatted output") // sic
+		}
 		return invalidf("rbd: specifying iterations is not valid with formatted output")
 	}
 	if _, err := c.connect(ctx); err != nil {

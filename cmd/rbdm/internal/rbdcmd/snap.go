@@ -59,12 +59,15 @@ func snapCreate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if c.Has("skip-quiesce") && c.Has("ignore-quiesce-error") {
+		return invalidf("rbd: ignore-quiesce-error cannot be used together with skip-quiesce")
+	}
 	if strings.ContainsAny(s.Snap, "/@") {
 		return invalidf("rbd: invalid snap name '%s'", s.Snap)
 	}
 	return c.withSnapImage(ctx, s, "", func(img *rbd.Image) error {
 		p, done := c.progress("Creating snap")
-		if _, exists := img.UserSnapshot(s.Snap); p != nil && !exists && !c.Has("skip-quiesce") {
+		if _, exists := img.UserSnapshot(s.Snap); p != nil && !exists && !c.Has("skip-quiesce") && img.Features()&rbd.FeatureNonPrimary == 0 {
 			p(10, 100) // what asking other clients to hold their writes counts for
 		}
 		_, err := img.CreateSnapshot(ctx, s.Snap, rbd.SnapshotNamespace{}, rbd.SnapshotOptions{
@@ -310,8 +313,12 @@ func snapLimitSet(ctx context.Context, c *call) error {
 	limit, given := uint64(0), c.Has("limit")
 	if given {
 		var err error
-		if limit, err = strconv.ParseUint(c.String("limit"), 10, 64); err != nil {
-			return badOption("limit")
+		text, negative := strings.CutPrefix(c.String("limit"), "-")
+		if limit, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("rbd: the argument ('%s') for option '--limit' is invalid", c.String("limit"))}
+		}
+		if negative { // as rbd reads it: from the largest number downwards
+			limit = -limit
 		}
 	}
 	s, err := specArg{}.read(c.Invocation)

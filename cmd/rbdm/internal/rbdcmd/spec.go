@@ -51,7 +51,7 @@ func splitSpec(text string) (spec, bool) {
 		s.Image = parts[0]
 	case len(parts) == 2 && parts[0] != "":
 		s.Pool, s.Image = parts[0], parts[1]
-	case len(parts) == 3 && parts[0] != "":
+	case len(parts) == 3 && parts[0] != "" && parts[1] != "":
 		s.Pool, s.Namespace, s.Image = parts[0], parts[1], parts[2]
 	default:
 		return spec{}, false
@@ -141,23 +141,35 @@ func (a specArg) check(s spec) error {
 
 // poolSpec reads POOL[/NAMESPACE] from argument i and the options.
 func poolSpec(in *cli.Invocation, i int) (spec, error) {
-	s := spec{Pool: in.String("pool"), Namespace: in.String("namespace")}
-	text := in.Arg(i)
-	if text == "" || s.Pool != "" {
-		return s, nil
-	}
-	parts := strings.Split(text, "/")
+	s := anyPoolSpec(in, i)
 	switch {
-	case len(parts) == 1:
-		s.Pool = parts[0]
-	case len(parts) == 2 && parts[0] != "":
-		s.Pool, s.Namespace = parts[0], parts[1]
-	case len(parts) == 2:
-		s.Namespace = parts[1]
-	default:
-		return spec{}, invalidf("rbd: invalid spec '%s'", text)
+	case strings.ContainsAny(s.Pool, "@/"):
+		return spec{}, invalidf("rbd: invalid pool '%s'", s.Pool)
+	case strings.ContainsAny(s.Namespace, "@/"):
+		return spec{}, invalidf("rbd: invalid namespace '%s'", s.Namespace)
 	}
 	return s, nil
+}
+
+// anyPoolSpec is poolSpec for commands that do not care what names look like.
+func anyPoolSpec(in *cli.Invocation, i int) spec {
+	s := spec{Pool: in.String("pool"), Namespace: in.String("namespace")}
+	if text := in.Arg(i); text != "" && s.Pool == "" {
+		s.Pool = text
+		if slash := strings.LastIndexByte(text, '/'); slash >= 0 {
+			s.Pool, s.Namespace = text[:slash], text[slash+1:]
+		}
+	}
+	return s
+}
+
+// onlyPool is poolSpec for commands about pools as a whole.
+func onlyPool(in *cli.Invocation, i int) (spec, error) {
+	s, err := poolSpec(in, i)
+	if err == nil && s.Namespace != "" && !in.Has("namespace") {
+		err = invalidf("rbd: invalid pool '%s'", in.Arg(i))
+	}
+	return s, err
 }
 
 // afterPool returns the positional arguments behind the pool's: all of them if

@@ -7,8 +7,11 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/mirror/ops"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // trashHandlers are the commands about the trash.
@@ -28,6 +31,14 @@ func parseDate(text string, now time.Time) (time.Time, error) {
 	if text == "" || text == "now" {
 		return now, nil
 	}
+	switch text {
+	case "today":
+		return now, nil
+	case "tomorrow":
+		return now.AddDate(0, 0, 1), nil
+	case "yesterday":
+		return now.AddDate(0, 0, -1), nil
+	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05",
 		"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02", "2006/01/02", "20060102", "01/02/2006", time.ANSIC, time.UnixDate, time.RFC1123, time.RFC1123Z} {
 		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
@@ -35,6 +46,14 @@ func parseDate(text string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, rados.ErrInvalid
+}
+
+// dateProgram is what rbd has read dates, as it names itself.
+func (c *call) dateProgram(ctx context.Context) string {
+	if c.before(ctx, release20) {
+		return "/bin/date"
+	}
+	return "date"
 }
 
 func trashMove(ctx context.Context, c *call) error {
@@ -49,20 +68,49 @@ func trashMove(ctx context.Context, c *call) error {
 	now := time.Now()
 	until, err := parseDate(c.String("expires-at"), now)
 	if err != nil {
-		c.warnf("date: invalid date ‘%s’", c.String("expires-at"))
+		c.warnf("%s: invalid date ‘%s’", c.dateProgram(ctx), c.String("expires-at"))
 		return failed(err, "rbd: error calling /bin/date")
 	}
 	delay := until.Sub(now)
 	if delay < 0 {
 		return invalidf("rbd: cannot use a date in the past as an expiration date")
 	}
+	if err := stopMirroring(ctx, io, s.Image); err != nil {
+		return failed(err, "rbd: deferred delete error")
+	}
 	if _, err := rbd.TrashMove(ctx, io, s.Image, rbd.MoveOptions{Delay: delay}); err != nil {
 		return failed(err, "rbd: deferred delete error")
 	}
-	if delay >= time.Second {
+	if delay >= time.Second && !c.before(ctx, release20) {
 		c.printf("rbd: image %s will expire at %s\n", s.Image, until.Local().Format("2006-01-02T15:04:05.000000-0700"))
 	}
 	return nil
+}
+
+// stopMirroring disables the mirroring of a primary image, with its mirror
+// snapshots. Others are left as they are.
+func stopMirroring(ctx context.Context, io *rados.IoCtx, name string) error {
+	id, err := rbd.LookupID(ctx, io, name)
+	if err != nil {
+		return nil // what is to be done next says why
+	}
+	m, err := meta.Image(ctx, io, id)
+	if errors.Is(err, rados.ErrNotFound) || err == nil && m.Mode != wire.MirrorImageSnapshot {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{ReadOnly: true, SkipParent: true})
+	if err != nil {
+		return err
+	}
+	role, _ := ops.PromotionOf(img)
+	closeImage(img, &err)
+	if err != nil || role != ops.Primary {
+		return err
+	}
+	return ops.DisableImage(ctx, io, id, false)
 }
 
 // trashID reads the pool and the id of an image in the trash.
@@ -158,6 +206,7 @@ func trashPurge(ctx context.Context, c *call) error {
 	}
 	expired, err := parseDate(c.String("expired-before"), time.Now())
 	if err != nil {
+		c.warnf("%s: invalid date ‘%s’", c.dateProgram(ctx), c.String("expired-before"))
 		return failed(err, "rbd: error calling /bin/date")
 	}
 	p, done := c.progress("Removing images")
