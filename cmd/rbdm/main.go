@@ -38,7 +38,7 @@ func programs() []program {
 	return []program{
 		{"demo", "mirroring on two in-memory clusters, to see it work", democmd.Main},
 		{"rbd", "the commands of Ceph's rbd", rbdcmd.Main},
-		{"rbd-mirror", "the mirroring daemon", daemoncmd.New(rbdcmd.Version())},
+		{"rbd-mirror", "the mirroring daemon", daemoncmd.New(rbdcmd.Version(), rbdcmd.ShortVersion())},
 		{"fakeceph", "a Ceph cluster in memory, for tests and trials", fakecephMain},
 	}
 }

@@ -42,7 +42,7 @@ const poolsInterval = 2 * time.Second
 type Config struct {
 	// Local is how to reach the local cluster, and as whom.
 	Local *conf.Config
-	// Version is what to show as ceph_version in the service map.
+	// Version is what to show as ceph_version in the service map, one word.
 	Version string
 	// Logger is told what happens; nil discards it.
 	Logger *slog.Logger
@@ -121,7 +121,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 func (d *Daemon) register(ctx context.Context, c *rados.Client) (*rados.Service, error) {
 	id := strconv.FormatUint(c.GlobalID(), 10)
-	m := mgrc.HostMetadata("ceph version "+d.cfg.Version, d.cfg.Version, "rbdm")
+	m := mgrc.HostMetadata("ceph version "+d.cfg.Version+" (rbdm)", d.cfg.Version, "rbdm")
 	maps.Copy(m, map[string]string{"id": d.cfg.Local.Name().ID, "instance_id": id})
 	return c.RegisterService(ctx, "rbd-mirror", id, m)
 }

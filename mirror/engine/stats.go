@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// rateAge is how long the speed of the last copy is shown, as Ceph's daemon shows
+// the mean of so long.
+const rateAge = 30 * time.Second
+
 // replayStats is what a replica's status says besides its state. The copy's
 // reporter and the replayer both use it.
 type replayStats struct {
@@ -20,6 +24,7 @@ type replayStats struct {
 	lastDuration            time.Duration
 	totalBytes, totalSynced uint64
 	rate                    float64
+	ended                   time.Time // of the last copy
 }
 
 // at notes the snapshots that a decision is about.
@@ -44,7 +49,7 @@ func (s *replayStats) synced(d decision, p progress, took time.Duration) {
 	s.lastBytes, s.lastDuration = p.bytes, took
 	s.totalBytes += p.bytes
 	s.totalSynced++
-	s.rate = float64(p.bytes) / max(took.Seconds(), 0.001)
+	s.rate, s.ended = float64(p.bytes)/max(took.Seconds(), 0.001), time.Now()
 }
 
 // describe returns the description of a replica that is being replayed: the word,
@@ -56,6 +61,9 @@ func (s *replayStats) describe(p *progress) string {
 	var b strings.Builder
 	b.WriteString(`replaying, {"bytes_per_second":`)
 	rate, average := s.rate, 0.0
+	if time.Since(s.ended) >= rateAge {
+		rate = 0
+	}
 	if p != nil {
 		rate = float64(p.bytes) / max(time.Since(s.began).Seconds(), 0.001)
 	}
@@ -63,10 +71,8 @@ func (s *replayStats) describe(p *progress) string {
 		average = float64(s.totalBytes) / float64(s.totalSynced)
 	}
 	b.WriteString(decimal(rate) + `,"bytes_per_snapshot":` + decimal(average))
-	if s.totalSynced > 0 {
-		b.WriteString(`,"last_snapshot_bytes":` + strconv.FormatUint(s.lastBytes, 10))
-		b.WriteString(`,"last_snapshot_sync_seconds":` + strconv.Itoa(int(s.lastDuration.Seconds())))
-	}
+	b.WriteString(`,"last_snapshot_bytes":` + strconv.FormatUint(s.lastBytes, 10))
+	b.WriteString(`,"last_snapshot_sync_seconds":` + strconv.Itoa(int(s.lastDuration.Seconds())))
 	stamp := func(key string, t time.Time) {
 		if !t.IsZero() {
 			b.WriteString(`,"` + key + `":` + strconv.FormatInt(t.Unix(), 10))

@@ -47,7 +47,7 @@ func TestStartsThatFail(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			var out, errs bytes.Buffer
-			code := New("test")(ctx, append([]string{"-f", "-n", "client.admin", "-c", path, "--admin-socket="}, tc.args...), streams.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+			code := New("test", "rbdm-test")(ctx, append([]string{"-f", "-n", "client.admin", "-c", path, "--admin-socket="}, tc.args...), streams.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
 			if code != 1 || !strings.Contains(errs.String(), tc.words) || strings.Count(errs.String(), "\n") != 1 || ctx.Err() != nil {
 				t.Errorf("exit %d, want 1, and one line with %q:\n%s", code, tc.words, errs.String())
 			}

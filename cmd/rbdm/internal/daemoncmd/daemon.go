@@ -51,11 +51,11 @@ type flags struct {
 	checkpoints                       string
 }
 
-// New returns the program; version is what --version prints and the service map
-// shows.
-func New(version string) func(ctx context.Context, args []string, std streams.Streams) int {
+// New returns the program; version is what --version prints, short the word that
+// the service map shows.
+func New(version, short string) func(ctx context.Context, args []string, std streams.Streams) int {
 	return func(ctx context.Context, args []string, std streams.Streams) int {
-		err := run(ctx, args, std, version)
+		err := run(ctx, args, std, version, short)
 		if err == nil {
 			return 0
 		}
@@ -64,7 +64,7 @@ func New(version string) func(ctx context.Context, args []string, std streams.St
 	}
 }
 
-func run(ctx context.Context, args []string, std streams.Streams, version string) error {
+func run(ctx context.Context, args []string, std streams.Streams, version, short string) error {
 	inv, rest, err := conf.ParseArgs(args, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func run(ctx context.Context, args []string, std streams.Streams, version string
 	for _, w := range cfg.Warnings() {
 		log.Warn("configuration", "problem", w)
 	}
-	d := engine.NewDaemon(engine.Config{Local: cfg, Version: version, Logger: log, Checkpoints: memory})
+	d := engine.NewDaemon(engine.Config{Local: cfg, Version: short, Logger: log, Checkpoints: memory})
 	ctx, cancel := context.WithCancel(ctx)
 	var socket sync.WaitGroup
 	defer socket.Wait()

@@ -111,9 +111,16 @@ func help(table *cli.Table, words []string, std streams.Streams) error {
 
 // Version returns the line that --version prints.
 func Version() string {
-	version := "devel"
+	return "rbdm version " + moduleVersion() + " (compatible with ceph 16.2, 18.2, 20.2)"
+}
+
+// ShortVersion returns the version as one word, as the cluster's service map shows
+// it among those of Ceph's own daemons.
+func ShortVersion() string { return "rbdm-" + strings.Trim(moduleVersion(), "()") }
+
+func moduleVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
+		return info.Main.Version
 	}
-	return "rbdm version " + version + " (compatible with ceph 16.2, 18.2, 20.2)"
+	return "devel"
 }
