@@ -146,7 +146,11 @@ func forcedInMidCopy(t *testing.T, a, b *site, killed, byUs bool) {
 	want := kept(t, a, spec)
 
 	fill(t, a, spec)
-	a.real(t, "rbd", "snap", "create", "--no-progress", spec+"@newer")
+	// The rbd of 16.2 crashes where a user's snapshot is newer than the last complete
+	// mirror snapshot, after a copy by its own daemon too.
+	if byUs || b.release != "16" {
+		a.real(t, "rbd", "snap", "create", "--no-progress", spec+"@newer")
+	}
 	a.real(t, "rbd", "mirror", "image", "snapshot", spec)
 	half := waitCopying(t, b, spec)
 	thaw := a.freeze(t)
