@@ -40,7 +40,10 @@ type readAhead struct {
 	snap   uint64
 	depth  int
 	fn     func(DiffExtent, msgr2.Data) error
-	queue  []pendingRead
+	// eager, if it is not nil, takes what was read at once and in any order; fn is
+	// told of the range then, without its data.
+	eager func(DiffExtent, msgr2.Data) error
+	queue []pendingRead
 }
 
 type pendingRead struct {
@@ -66,6 +69,10 @@ func (r *readAhead) add(e DiffExtent) error {
 		p.done = make(chan readResult, 1)
 		go func() {
 			d, err := r.img.ReadSnap(r.ctx, r.snap, e.Off, e.Len)
+			if err == nil && r.eager != nil {
+				err = r.eager(e, d)
+				d = msgr2.Data{}
+			}
 			p.done <- readResult{d, err}
 		}()
 	}
@@ -138,30 +145,36 @@ func exportRaw(ctx context.Context, img *Image, w io.Writer, p Progress) error {
 		if p != nil {
 			p(e.Off, size)
 		}
-		if sparse && isZero(d) {
-			return nil
-		}
-		at := int64(e.Off)
 		for part := range d.Parts() {
-			var n int
-			var err error
-			if sparse {
-				n, err = file.WriteAt(part, at)
-			} else {
-				n, err = w.Write(part)
-			}
-			if err != nil {
+			if _, err := w.Write(part); err != nil {
 				return err
 			}
-			at += int64(n)
 		}
 		return nil
 	})
+	if sparse {
+		r.eager = func(e DiffExtent, d msgr2.Data) error { return writeSparse(file, int64(e.Off), d) }
+	}
 	err := r.finish(img.chunks(DiffExtent{0, size, true}, r.add))
 	if err == nil && sparse {
 		err = file.Truncate(int64(size))
 	}
 	return err
+}
+
+// writeSparse writes data at an offset; zeros are left a hole.
+func writeSparse(file sparseFile, at int64, d msgr2.Data) error {
+	if isZero(d) {
+		return nil
+	}
+	for part := range d.Parts() {
+		n, err := file.WriteAt(part, at)
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
 }
 
 func exportV2(ctx context.Context, img *Image, w io.Writer, p Progress) error {
