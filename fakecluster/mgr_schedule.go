@@ -87,6 +87,14 @@ var levelSpec = regexp.MustCompile(`^(?:([^/]+)/(?:(([^/]*)/)?([^/@]+)?)?)?$`)
 
 // level reads a level_spec, as the manager's module does.
 func (k *call) level(s *scheduler) (level, errno.Errno) {
+	l, e := k.levelOf(s)
+	if e != 0 && k.c.release().number == 16 {
+		k.status = fmt.Sprintf("Invalid level spec %s: %s", k.args.str("level_spec"), k.status)
+	}
+	return l, e
+}
+
+func (k *call) levelOf(s *scheduler) (level, errno.Errno) {
 	spec := k.args.str("level_spec")
 	l := level{pool: -1}
 	m := levelSpec.FindStringSubmatch(spec)
@@ -315,6 +323,9 @@ func (k *call) levels(s *scheduler, l level) (map[string][]schedule, map[string]
 				break
 			}
 		}
+	}
+	for id, list := range lists { // the module lists them by their words
+		lists[id] = slices.SortedStableFunc(slices.Values(list), func(a, b schedule) int { return strings.Compare(a.Interval, b.Interval) })
 	}
 	return lists, names
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
 	"github.com/rbdm/rbdm/rados"
@@ -116,9 +117,17 @@ func (c *call) configPool(ctx context.Context, verb string) error {
 			if err := checkConfig(key, value, true); err != nil {
 				return err
 			}
-			return rbd.PoolMetadataSet(ctx, io, name, value)
+			if err := rbd.PoolMetadataSet(ctx, io, name, value); err != nil {
+				return err
+			}
+			return c.poolConfigChanged(ctx)
 		},
-		remove: func(key string) error { return rbd.PoolMetadataRemove(ctx, io, key) },
+		remove: func(key string) error {
+			if err := rbd.PoolMetadataRemove(ctx, io, key); err != nil {
+				return err
+			}
+			return c.poolConfigChanged(ctx)
+		},
 	}.change(c, verb, key, value)
 }
 
@@ -148,6 +157,17 @@ func checkConfig(name, value string, pool bool) error {
 		}
 	}
 	return nil
+}
+
+// poolConfigChanged tells all clients that the overrides of some pool are others
+// now: they follow this option of the monitors.
+func (c *call) poolConfigChanged(ctx context.Context) error {
+	now := strconv.FormatInt(time.Now().Unix(), 10)
+	_, status, err := c.client.MonCommand(ctx, map[string]string{"prefix": "config set", "who": "global", "name": "rbd_config_pool_override_update_timestamp", "value": now}, nil)
+	if err == nil || errors.Is(err, rados.ErrPermission) || errors.Is(err, rados.ErrAccess) {
+		return nil // those who may not say so have changed the pool nevertheless
+	}
+	return fmt.Errorf("tell the clients: %s: %w", status, err)
 }
 
 // knownOption refuses an option that there is not.
