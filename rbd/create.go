@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rbdm/rbdm/journal"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/layout"
@@ -85,6 +86,13 @@ func Create(ctx context.Context, io *rados.IoCtx, name string, size uint64, o Cr
 		if err := io.Operate(ctx, objectMapName(id, NoSnap), op); err != nil {
 			return "", fmt.Errorf("object map: %w", err)
 		}
+		undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, objectMapName(id, NoSnap)) })
+	}
+	if c.features&FeatureJournaling != 0 {
+		undo = append(undo, func(ctx context.Context) error { return removeJournal(ctx, io, id, true) })
+		if err := createJournal(ctx, io, id, c.journal, o.JournalOwner); err != nil {
+			return "", err
+		}
 	}
 	return id, nil
 }
@@ -94,6 +102,7 @@ type creation struct {
 	layout   layout.Layout
 	features uint64
 	dataPool int64
+	journal  journal.Layout
 }
 
 // prefix returns the prefix of the data objects' names.
@@ -148,7 +157,9 @@ func plan(ctx context.Context, io *rados.IoCtx, size uint64, o CreateOptions) (*
 		return nil, err
 	}
 	if c.features&FeatureJournaling != 0 {
-		return nil, ErrJournaling
+		if c.journal, err = journalLayout(ctx, io, cfg); err != nil {
+			return nil, err
+		}
 	}
 	if c.features&FeatureObjectMap != 0 && c.layout.Objects(size) > objectmap.MaxObjects {
 		return nil, fmt.Errorf("%d bytes are too many for an object map: %w", size, rados.ErrInvalid)

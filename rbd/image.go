@@ -240,7 +240,7 @@ func (img *Image) writable() error {
 		return fmt.Errorf("image %s was opened read-only: %w", h.name, rados.ErrReadOnly)
 	case h.has(FeatureNonPrimary) && !img.opts.SkipMirrorReadOnlyCheck:
 		return fmt.Errorf("image %s is a non-primary mirror image: %w", h.name, rados.ErrReadOnly)
-	case h.has(FeatureJournaling):
+	case h.has(FeatureJournaling) && !img.opts.ExternalReplay:
 		return fmt.Errorf("image %s: %w", h.name, ErrJournaling)
 	case h.has(FeatureMigrating):
 		return fmt.Errorf("image %s is being migrated: %w", h.name, rados.ErrReadOnly)

@@ -34,6 +34,9 @@ type CreateOptions struct {
 	// NonPrimary makes the image a mirroring replica (feature 0x400): only
 	// openers with SkipMirrorReadOnlyCheck may write to it.
 	NonPrimary bool
+	// JournalOwner is the mirror uuid of whom the image's journal, if it has one,
+	// lets write: "" for this site, else the primary's site's.
+	JournalOwner string
 	// CloneFormat is 1 or 2 and only used by clones; 0 means
 	// rbd_default_clone_format (auto: 2 if the cluster requires clients of
 	// Mimic or newer).
@@ -56,6 +59,10 @@ type OpenOptions struct {
 	// SkipMirrorReadOnlyCheck allows writing to a non-primary image. Only the
 	// mirroring engine may set it.
 	SkipMirrorReadOnlyCheck bool
+	// ExternalReplay allows writing to an image with a journal past the journal:
+	// what is written was read from another site's. Only the mirroring engine may
+	// set it.
+	ExternalReplay bool
 	// SkipParent refuses to open the parent of a clone: reads that would need it
 	// fail.
 	SkipParent bool

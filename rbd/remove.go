@@ -60,7 +60,8 @@ type removal struct {
 // remove removes everything that belongs to an image, the names last, so that
 // an interrupted removal can be repeated.
 func remove(ctx context.Context, io *rados.IoCtx, id, name string, how removal) error {
-	img, err := OpenByID(ctx, io, id, OpenOptions{SkipParent: true, SkipMirrorReadOnlyCheck: how.fromTrash})
+	// What is removed needs no record of it.
+	img, err := OpenByID(ctx, io, id, OpenOptions{SkipParent: true, SkipMirrorReadOnlyCheck: how.fromTrash, ExternalReplay: true})
 	switch {
 	case errors.Is(err, rados.ErrNotFound):
 		// Without a header there is no data to find.
@@ -153,6 +154,11 @@ func (img *Image) removeData(ctx context.Context, how removal) error {
 func (img *Image) removeHeader(ctx context.Context) error {
 	if err := ignoreNotFound(img.io.Remove(ctx, objectMapName(img.id, NoSnap))); err != nil {
 		return errors.Join(err, img.Close(ctx))
+	}
+	if img.header().has(FeatureJournaling) {
+		if err := removeJournal(ctx, img.io, img.id, true); err != nil {
+			return errors.Join(err, img.Close(ctx))
+		}
 	}
 	// The watch must go before its object does.
 	if err := img.Close(ctx); err != nil {

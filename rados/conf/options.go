@@ -75,6 +75,8 @@ var options = map[string]option{
 	"rbd_discard_granularity_bytes":                       {kindSize, "65536"},
 	"rbd_enable_alloc_hint":                               {kindBool, "true"},
 	"rbd_journal_order":                                   {kindInt, "24"},
+	"rbd_journal_pool":                                    {kindString, ""},
+	"rbd_journal_splay_width":                             {kindInt, "4"},
 	"rbd_mirror_concurrent_image_deletions":               {kindInt, "1"},
 	"rbd_mirror_concurrent_image_syncs":                   {kindInt, "5"},
 	"rbd_mirror_delete_retry_interval":                    {kindFloat, "30"},
