@@ -25,6 +25,15 @@ func (r *imageReplayer) create(ctx context.Context, remote *rbd.Image) error {
 		return errNotPrimary
 	}
 	r.say(wire.MirrorStatusStartingReplay, "bootstrapping, CREATE_LOCAL_IMAGE")
+	if err := r.makeLocal(ctx, remote, wire.MirrorImageSnapshot, func(*rbd.CreateOptions) {}); err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// makeLocal makes the local image of a remote one, empty, for a mode of mirroring;
+// adapt changes how.
+func (r *imageReplayer) makeLocal(ctx context.Context, remote *rbd.Image, mode uint8, adapt func(*rbd.CreateOptions)) error {
 	layout := remote.Layout()
 	o := rbd.CreateOptions{
 		Order: layout.Order, Features: remote.Features() &^ featuresOfPlace, HasFeatures: true,
@@ -33,11 +42,12 @@ func (r *imageReplayer) create(ctx context.Context, remote *rbd.Image) error {
 	if remote.Features()&rbd.FeatureStriping != 0 {
 		o.StripeUnit, o.StripeCount = layout.StripeUnit, layout.StripeCount
 	}
+	adapt(&o)
 	var err error
 	if o.DataPool, err = r.dataPool(ctx, layout); err != nil {
 		return err
 	}
-	e := wire.MirrorImage{GlobalID: r.gid, State: wire.MirrorImageCreating, Mode: wire.MirrorImageSnapshot}
+	e := wire.MirrorImage{GlobalID: r.gid, State: wire.MirrorImageCreating, Mode: mode}
 	if err := meta.SetImage(ctx, r.ns.local, o.ImageID, e); err != nil {
 		return fmt.Errorf("announce the local image: %w", err)
 	}
@@ -54,7 +64,7 @@ func (r *imageReplayer) create(ctx context.Context, remote *rbd.Image) error {
 		return err
 	}
 	r.fresh = true
-	return errAgain
+	return nil
 }
 
 // dataPool names the data pool of a replica: the local default if there is one,

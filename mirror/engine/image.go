@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/mirror/checkpoint"
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/snapshots"
@@ -37,6 +38,8 @@ var (
 	errDone = errors.New("image is gone on both sites")
 	// errAgain asks for a new session at once.
 	errAgain = errors.New("start again")
+	// errResync ends a session because the local image is to be made anew.
+	errResync = errors.New("resync was requested")
 	// errPromoted ends a session because the local image is promoted by force.
 	errPromoted = errors.New("the local image is promoted by force")
 	// errNotPrimary says that there is no primary to copy from yet.
@@ -210,6 +213,18 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 			r.ns.running.Go(func() { closeWithin(remote, farewell) })
 		}
 	}()
+	if local != nil && localEntry.Mode == wire.MirrorImageJournal {
+		owner, ok, err := r.localJournalOwner(ctx, localID)
+		if err != nil {
+			return fmt.Errorf("local journal: %w", err)
+		}
+		if ok && owner.MirrorUUID == jwire.LocalOwner {
+			r.findName(ctx, localID, "")
+			r.say(wire.MirrorStatusStopped, "local image is primary")
+			r.keepTags(ctx, localID)
+			return r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
+		}
+	}
 	if local != nil && localEntry.Mode == wire.MirrorImageSnapshot {
 		switch newest := snapshots.Newest(local); {
 		case newest == nil:
@@ -233,9 +248,6 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 		return errDone
 	}
 	r.findName(rctx, localID, remoteID)
-	if remoteID != "" && remoteEntry.Mode != wire.MirrorImageSnapshot || localID != "" && localEntry.Mode != wire.MirrorImageSnapshot {
-		return errors.New("the image is mirrored by its journal, which this release does not replay")
-	}
 	if remoteID == "" {
 		return r.remoteGone(ctx, local)
 	}
@@ -246,10 +258,30 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 	if err != nil {
 		return fmt.Errorf("open the remote image: %w", err)
 	}
-	if local == nil {
+	switch {
+	case local != nil && localEntry.Mode != remoteEntry.Mode:
+		return r.otherMode(ctx, local, remoteEntry.Mode)
+	case remoteEntry.Mode == wire.MirrorImageJournal:
+		err := r.journalSession(ctx, local, remote)
+		if errors.Is(err, errResync) {
+			r.log.Info("resync was requested: the local image goes")
+			return r.discardLocal(ctx, local)
+		}
+		return err
+	case local == nil:
 		return r.create(ctx, remote)
 	}
 	return r.replay(ctx, local, remote)
+}
+
+// otherMode handles a replica of an image that is now mirrored in another way: it
+// is made anew.
+func (r *imageReplayer) otherMode(ctx context.Context, local *rbd.Image, mode uint8) error {
+	if replica, err := r.isReplica(ctx, local); err != nil || !replica {
+		return errors.Join(err, r.park(ctx, wire.MirrorStatusError, "the remote image is mirrored in another mode"))
+	}
+	r.log.Info("the remote image is mirrored in another mode now: the local image goes", "mode", mode)
+	return r.discardLocal(ctx, local)
 }
 
 // stepAside lets a promotion by force go on: it waits until nobody has the image
@@ -268,7 +300,7 @@ func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorI
 	}
 	var opened atomic.Pointer[rbd.Image]
 	img, err := rbd.OpenByID(ctx, r.ns.local, id, rbd.OpenOptions{
-		SkipMirrorReadOnlyCheck: true, Logger: r.log,
+		SkipMirrorReadOnlyCheck: true, ExternalReplay: e.Mode == wire.MirrorImageJournal, Logger: r.log,
 		OnUpdate: func() {
 			if img := opened.Load(); img != nil {
 				if newest := snapshots.Newest(img); newest != nil && snapshots.IsOrphan(newest) {

@@ -20,8 +20,8 @@ func (r *imageReplayer) remoteGone(ctx context.Context, local *rbd.Image) error 
 	if local == nil {
 		return errDone
 	}
-	if !r.isReplica(local) {
-		return r.park(ctx, wire.MirrorStatusError, "remote image does not exist")
+	if replica, err := r.isReplica(ctx, local); err != nil || !replica {
+		return errors.Join(err, r.park(ctx, wire.MirrorStatusError, "remote image does not exist"))
 	}
 	r.log.Info("the remote image is no longer mirrored: the local image goes")
 	return r.discardLocal(ctx, local)
@@ -29,13 +29,17 @@ func (r *imageReplayer) remoteGone(ctx context.Context, local *rbd.Image) error 
 
 // isReplica reports whether the local image is a copy of what the remote site
 // had. An image that was primary here, demoted, is not.
-func (r *imageReplayer) isReplica(local *rbd.Image) bool {
+func (r *imageReplayer) isReplica(ctx context.Context, local *rbd.Image) (bool, error) {
 	newest := snapshots.Newest(local)
-	if newest == nil {
-		// Its first copy had not begun.
-		return local.Features()&rbd.FeatureNonPrimary != 0
+	if newest != nil {
+		return !snapshots.IsPrimary(newest) && newest.Namespace.PrimaryMirrorUUID == r.ns.sites.remoteUUID, nil
 	}
-	return !snapshots.IsPrimary(newest) && newest.Namespace.PrimaryMirrorUUID == r.ns.sites.remoteUUID
+	if local.Features()&rbd.FeatureJournaling != 0 {
+		owner, ok, err := r.localJournalOwner(ctx, local.ID())
+		return ok && owner.MirrorUUID == r.ns.sites.remoteUUID, err
+	}
+	// Its first copy had not begun.
+	return local.Features()&rbd.FeatureNonPrimary != 0, nil
 }
 
 // discardLocal moves the local image to the trash, from where it is removed when
@@ -74,8 +78,11 @@ func (r *imageReplayer) finishDisabling(ctx context.Context, id string, e wire.M
 	if err != nil {
 		return err
 	}
-	replica := r.isReplica(img)
+	replica, err := r.isReplica(ctx, img)
 	closeImage(img)
+	if err != nil {
+		return err
+	}
 	if !replica {
 		return r.park(ctx, wire.MirrorStatusStopped, "mirroring is being disabled")
 	}
@@ -130,7 +137,7 @@ func purgeTrash(ctx context.Context, io *rados.IoCtx) (pending bool, err error) 
 }
 
 func purge(ctx context.Context, io *rados.IoCtx, id string) error {
-	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{SkipParent: true, SkipMirrorReadOnlyCheck: true})
+	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{SkipParent: true, SkipMirrorReadOnlyCheck: true, ExternalReplay: true})
 	if err == nil {
 		err = img.PurgeSnapshots(ctx, true, nil)
 		closeImage(img)
