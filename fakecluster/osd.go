@@ -1,6 +1,7 @@
 package fakecluster
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -197,7 +198,7 @@ func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
 		return nil
 	}
 	seed := p.pool.Fold(osdmap.PG{Pool: p.id, Seed: o.Hash}).Seed
-	if seed != o.PG.PG.Seed || p.primary[seed] != s.osd.id || o.Epoch < p.since[seed] {
+	if seed != o.PG.PG.Seed || !s.serves(p, seed) && !s.servesAsReplica(p, seed, o) || o.Epoch < p.since[seed] {
 		return nil
 	}
 	g := p.groups[seed]
@@ -226,6 +227,31 @@ func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
 		c.after(0, func() { c.checkQuota(p.id) })
 	}
 	return out.Reply
+}
+
+// serves reports whether the OSD is a group's primary.
+func (s *osdSession) serves(p *poolView, seed uint32) bool { return p.primary[seed] == s.osd.id }
+
+// servesAsReplica reports whether a request asks to be served by any OSD of the
+// group, as librbd's rbd_read_from_replica_policy makes it do, and may be: it
+// only reads, and the pool has copies.
+func (s *osdSession) servesAsReplica(p *poolView, seed uint32, o *wire.OSDOp) bool {
+	if o.Flags&(wire.FlagBalanceReads|wire.FlagLocalizeReads) == 0 || p.pool.IsErasure() ||
+		p.primary[seed] < 0 || !slices.Contains(p.acting[seed], s.osd.id) {
+		return false
+	}
+	for i := range o.Ops {
+		op := &o.Ops[i]
+		if op.Code == wire.OpCall {
+			class, method, _, _ := op.CallParts()
+			if write, _ := s.osd.c.classes.Writes(class, method); write {
+				return false
+			}
+		} else if op.Code.IsWrite() || op.Code == wire.OpNotify {
+			return false
+		}
+	}
+	return true
 }
 
 // sources reads what the copy-from operations of a vector copy.
