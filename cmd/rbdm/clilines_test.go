@@ -37,6 +37,8 @@ var (
 	volatileKey     = regexp.MustCompile(`\bA[Qg][A-Za-z0-9+/]{30,}=*`)
 	volatileToken   = regexp.MustCompile(`\beyJ[A-Za-z0-9+/]{60,}=*`)
 	volatileMon     = regexp.MustCompile(`\bv2:127\.0\.0\.1:\d+/\d+`)
+	volatileRate    = regexp.MustCompile(`(elapsed: |ops/sec: |bytes/sec: |(?:read|write)_ops: )(?:[\d.e+]+|inf|-?nan)( [KMGE]?i?B/s)?`)
+	volatileSecond  = regexp.MustCompile(`(?m)^ *\d+ +\d+ +[\d.e+]+ +[\d.]+ [KMG]?i?B/s\n`)
 	volatileMirror  = regexp.MustCompile(`(?m)^( *)\d+ (\.mirror\.)`)
 	volatileRow     = regexp.MustCompile(`(?m)^( *)\d+ (.* \d+ [KMG]iB .*DATE)`)
 	volatileSnapID  = regexp.MustCompile(`(Snapshot ID: |"id": ?|<id>|"snapshot_id": ?|<snapshot_id>)\d+`)
@@ -116,6 +118,7 @@ func steadyMirror(text string) string {
 	text = volatileStamp.ReplaceAllString(text, "TIME")
 	text = volatileToken.ReplaceAllStringFunc(text, tokenParts)
 	text = volatileMon.ReplaceAllString(volatileKey.ReplaceAllString(text, "KEY"), "MON")
+	text = volatileRate.ReplaceAllString(volatileSecond.ReplaceAllString(text, ""), "${1}N")
 	text = volatileMirror.ReplaceAllString(text, "${1}N $2")
 	text = volatileRow.ReplaceAllString(text, "${1}N $2")
 	text = strings.ReplaceAll(text, "0 % complete", "0% complete") // where a log line was

@@ -50,7 +50,7 @@ func parseDate(text string, now time.Time) (time.Time, error) {
 
 // dateProgram is what rbd has read dates, as it names itself.
 func (c *call) dateProgram(ctx context.Context) string {
-	if c.before(ctx, release20) {
+	if c.before(ctx, release18) {
 		return "/bin/date"
 	}
 	return "date"
@@ -81,7 +81,7 @@ func trashMove(ctx context.Context, c *call) error {
 	if _, err := rbd.TrashMove(ctx, io, s.Image, rbd.MoveOptions{Delay: delay}); err != nil {
 		return failed(err, "rbd: deferred delete error")
 	}
-	if delay >= time.Second && !c.before(ctx, release20) {
+	if delay >= time.Second && !c.before(ctx, release18) {
 		c.printf("rbd: image %s will expire at %s\n", s.Image, until.Local().Format("2006-01-02T15:04:05.000000-0700"))
 	}
 	return nil
