@@ -10,7 +10,7 @@ import (
 func rbdMethods(release int) map[string]method {
 	all := map[string]method{}
 	for _, part := range []map[string]method{
-		headerMethods(), snapshotMethods(), parentMethods(), directoryMethods(), objectMapMethods(), dataMethods(),
+		headerMethods(), snapshotMethods(), parentMethods(), directoryMethods(), objectMapMethods(), dataMethods(), oldFormatMethods(),
 		mirrorMethods(release), mirrorImageMethods(), mirrorStatusMethods(), groupMethods(release),
 	} {
 		for name, m := range part {
@@ -435,7 +435,7 @@ func migrationSet(o Object, in *denc.Reader) ([]byte, error) {
 	features, err := value(o, wire.KeyFeatures, u64)
 	switch {
 	case missing(err):
-		return nil, oldFormat(o)
+		return nil, oldMigrationSet(o, m)
 	case err != nil:
 		return nil, err
 	case features&wire.FeatureMigrating == 0:
@@ -447,20 +447,16 @@ func migrationSet(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-// oldFormat is what asking for the migration of an object without features
-// gives: images of format 1, whose body begins with a text, are not supported.
-func oldFormat(o Object) error {
-	if err := exists(o); err != nil {
-		return err
-	}
-	return errno.ErrNoDevice
-}
-
 func readMigration(o Object) (m wire.MigrationSpec, err error) {
 	features, err := value(o, wire.KeyFeatures, u64)
 	switch {
 	case missing(err):
-		return m, oldFormat(o)
+		if migrating, err := oldMigrating(o); err != nil {
+			return m, err
+		} else if !migrating {
+			return m, errno.ErrInvalid
+		}
+		return value(o, wire.KeyMigration, one[wire.MigrationSpec])
 	case err != nil:
 		return m, err
 	case features&wire.FeatureMigrating == 0:
@@ -498,7 +494,12 @@ func migrationRemove(o Object, _ *denc.Reader) ([]byte, error) {
 	features, err := value(o, wire.KeyFeatures, u64)
 	switch {
 	case missing(err):
-		return nil, errno.ErrNoDevice
+		if migrating, err := oldMigrating(o); err != nil {
+			return nil, err
+		} else if migrating {
+			o.Write(0, []byte(oldText))
+		}
+		return nil, nil
 	case err != nil:
 		return nil, err
 	}
