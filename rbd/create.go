@@ -157,7 +157,7 @@ func plan(ctx context.Context, io *rados.IoCtx, size uint64, o CreateOptions) (*
 		return nil, err
 	}
 	if c.features&FeatureJournaling != 0 {
-		if c.journal, err = journalLayout(ctx, io, cfg); err != nil {
+		if c.journal, err = journalLayout(ctx, io, cfg, o); err != nil {
 			return nil, err
 		}
 	}

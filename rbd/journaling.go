@@ -1,6 +1,7 @@
 package rbd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,10 +12,11 @@ import (
 	"github.com/rbdm/rbdm/rados"
 )
 
-// journalLayout returns how new journals of a pool's images lie.
-func journalLayout(ctx context.Context, io *rados.IoCtx, cfg *settings) (journal.Layout, error) {
+// journalLayout returns how the journal of a new image lies.
+func journalLayout(ctx context.Context, io *rados.IoCtx, cfg *settings, o CreateOptions) (journal.Layout, error) {
 	l := journal.Layout{Order: uint8(cfg.uint("rbd_journal_order")), SplayWidth: uint8(cfg.uint("rbd_journal_splay_width")), Pool: -1}
-	if name := cfg.get("rbd_journal_pool"); name != "" {
+	l.Order, l.SplayWidth = cmp.Or(o.JournalOrder, l.Order), cmp.Or(o.JournalSplayWidth, l.SplayWidth)
+	if name := cmp.Or(o.JournalPool, cfg.get("rbd_journal_pool")); name != "" {
 		pool, err := io.Client().LookupPool(ctx, name)
 		if err != nil {
 			return l, fmt.Errorf("journal pool %s: %w", name, err)

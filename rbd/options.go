@@ -37,6 +37,10 @@ type CreateOptions struct {
 	// JournalOwner is the mirror uuid of whom the image's journal, if it has one,
 	// lets write: "" for this site, else the primary's site's.
 	JournalOwner string
+	// JournalOrder, JournalSplayWidth and JournalPool say how the journal lies;
+	// 0 and "" mean rbd_journal_order, rbd_journal_splay_width, rbd_journal_pool.
+	JournalOrder, JournalSplayWidth uint8
+	JournalPool                     string
 	// CloneFormat is 1 or 2 and only used by clones; 0 means
 	// rbd_default_clone_format (auto: 2 if the cluster requires clients of
 	// Mimic or newer).

@@ -28,6 +28,7 @@ var commandLists = []commandList{
 	{name: "rbd-image-commands", least: 98},
 	{name: "rbd-more-commands", fill: fillForMore, least: 98},
 	{name: "rbd-data-commands", fill: fillForData, least: 98, files: true},
+	{name: "rbd-journal-commands", least: 98},
 	{name: "rbd-help-commands", least: 98},
 }
 

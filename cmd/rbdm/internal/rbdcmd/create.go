@@ -20,16 +20,21 @@ const (
 	exitRange       = 34
 )
 
+// minJournalObject and maxJournalObject bound the size in bytes of a journal's
+// objects.
+const (
+	minJournalObject = 4 << 10
+	maxJournalObject = 64 << 20
+)
+
 // singleClient are the features that an image for several writers cannot have.
 const singleClient = rbd.FeatureExclusiveLock | rbd.FeatureObjectMap | rbd.FeatureFastDiff | rbd.FeatureJournaling
 
 // createOptions reads the options that say how a new image is made.
 func (c *call) createOptions() (rbd.CreateOptions, error) {
 	var o rbd.CreateOptions
-	for _, name := range []string{"journal-splay-width", "journal-object-size", "journal-pool"} {
-		if c.Has(name) {
-			return o, &cli.UsageError{Code: exitNotSupported, Msg: "rbd: --" + name + " is not supported"}
-		}
+	if err := c.journalOptions(&o); err != nil {
+		return o, err
 	}
 	if err := c.objectOptions(&o); err != nil {
 		return o, err
@@ -57,6 +62,29 @@ func (c *call) createOptions() (rbd.CreateOptions, error) {
 	}
 	o.DataPool = c.String("data-pool")
 	return o, nil
+}
+
+// journalOptions reads how the journal is to lie.
+func (c *call) journalOptions(o *rbd.CreateOptions) error {
+	o.JournalPool = c.String("journal-pool")
+	if text := c.String("journal-splay-width"); c.Has("journal-splay-width") {
+		n, err := strconv.ParseUint(text, 10, 64)
+		switch {
+		case err != nil:
+			return &cli.UsageError{Code: exitGeneral, Msg: "rbd: the argument ('" + text + "') for option '--journal-splay-width' is invalid"}
+		case n == 0 || n > math.MaxUint8:
+			return failed(rados.ErrInvalid, "rbd: create error")
+		}
+		o.JournalSplayWidth = uint8(n)
+	}
+	if c.Has("journal-object-size") {
+		n, err := cli.ParseSize(c.String("journal-object-size"), 1)
+		if err != nil || n < minJournalObject || n > maxJournalObject {
+			return badOption("journal-object-size")
+		}
+		o.JournalOrder = orderOf(n)
+	}
+	return nil
 }
 
 // objectOptions reads the layout: the objects' size and the striping.
