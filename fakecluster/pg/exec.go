@@ -29,6 +29,8 @@ func (t *txn) step(op *wire.Op, source *int) (msgr2.Data, int32) {
 		return msgr2.Data{}, t.rollbackTo(op.RollbackSnap())
 	case wire.OpCall:
 		return t.call(op)
+	case wire.OpTmapUp:
+		return msgr2.Data{}, t.tmapUpdate(op)
 	case wire.OpCopyFrom, wire.OpCopyFrom2:
 		*source++
 		return msgr2.Data{}, t.copyFrom(op, *source-1)

@@ -27,7 +27,7 @@ const (
 	OpCmpExt         OpCode = 0x1220
 	OpWrite          OpCode = 0x2201
 	OpWriteFull      OpCode = 0x2202
-	OpTmapUp         OpCode = 0x320a // long refused by OSDs; old tools still try it
+	OpTmapUp         OpCode = 0x320a // the directory of images of format 1 is changed by it
 	OpTruncate       OpCode = 0x2203
 	OpZero           OpCode = 0x2204
 	OpDelete         OpCode = 0x2205
@@ -69,7 +69,9 @@ const (
 func (c OpCode) IsRead() bool { return c&opModeMask == opModeRead }
 
 // IsWrite reports whether the code is of the writing kind.
-func (c OpCode) IsWrite() bool { return c&opModeMask == opModeWrite }
+func (c OpCode) IsWrite() bool {
+	return c&opModeMask == opModeWrite || c&opModeMask == opModeWrite|opModeRead
+}
 
 // IsPG reports whether the operation addresses a placement group rather than an
 // object.
