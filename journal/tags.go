@@ -78,17 +78,23 @@ func (j *Journal) AllocateTag(ctx context.Context, class uint64, data []byte) (w
 		if err != nil {
 			return wire.Tag{}, err
 		}
-		in := denc.AppendBytes(denc.AppendU64(denc.AppendU64(nil, tid), class), data)
-		err = j.io.ExecWrite(ctx, j.header, wire.Class, wire.MethodTagCreate, in)
+		tag, err := j.AllocateTagAt(ctx, tid, class, data)
 		if errors.Is(err, rados.ErrStale) || errors.Is(err, rados.ErrExists) {
 			continue
 		}
-		if err != nil {
-			return wire.Tag{}, fmt.Errorf("new tag of journal %s: %w", j.id, err)
-		}
-		j.notify(ctx)
-		return j.Tag(ctx, tid)
+		return tag, err
 	}
+}
+
+// AllocateTagAt is AllocateTag for who has looked at the newest tag: it fails with
+// rados.ErrStale or ErrExists unless tid is that of the next tag still.
+func (j *Journal) AllocateTagAt(ctx context.Context, tid, class uint64, data []byte) (wire.Tag, error) {
+	in := denc.AppendBytes(denc.AppendU64(denc.AppendU64(nil, tid), class), data)
+	if err := j.io.ExecWrite(ctx, j.header, wire.Class, wire.MethodTagCreate, in); err != nil {
+		return wire.Tag{}, fmt.Errorf("new tag of journal %s: %w", j.id, err)
+	}
+	j.notify(ctx)
+	return j.Tag(ctx, tid)
 }
 
 // tagSuperseded reports whether there is a tag newer than the given one, which

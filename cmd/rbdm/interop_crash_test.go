@@ -183,10 +183,8 @@ func forcedInMidCopy(t *testing.T, a, b *site, killed, byUs bool) {
 	thaw()
 
 	// The lost site comes back: it is made the secondary.
-	eventually(t, "demotion at "+a.name, time.Minute, func() (bool, string) {
-		out, err := a.try(t, "rbd", "mirror", "image", "demote", spec)
-		return err == nil, out
-	})
+	// It waits for the watches of who was killed.
+	a.real(t, "rbd", "mirror", "image", "demote", spec)
 	if killed {
 		db = b.startOurs(t)
 	}

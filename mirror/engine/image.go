@@ -182,7 +182,7 @@ func (r *imageReplayer) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err := r.bothSites(ctx, cancel)
-	if context.Cause(ctx) == errPromoted {
+	if context.Cause(ctx) == errPromoted || errors.Is(err, errPromoted) {
 		r.log.Info("the local image is being promoted")
 		return errAgain
 	}

@@ -72,6 +72,16 @@ func (r *imageReplayer) journalSession(ctx context.Context, local, remote *rbd.I
 	if err != nil {
 		return fmt.Errorf("remote journal: %w", err)
 	}
+	if local != nil && theirOwner.MirrorUUID == jwire.LocalOwner {
+		// A replica that is split from its primary is made anew on demand, too.
+		resync, err := r.journalResyncRequested(ctx, local.ID())
+		if err != nil {
+			return err
+		}
+		if resync {
+			return errResync
+		}
+	}
 	if local == nil {
 		if theirOwner.MirrorUUID != jwire.LocalOwner {
 			return errNotPrimary
@@ -99,6 +109,25 @@ func (r *imageReplayer) journalSession(ctx context.Context, local, remote *rbd.I
 		}
 	}
 	return j.replay(ctx)
+}
+
+// journalResyncRequested reads the mark that `rbd mirror image resync` leaves in
+// the local journal.
+func (r *imageReplayer) journalResyncRequested(ctx context.Context, id string) (bool, error) {
+	state, err := journal.ReadState(ctx, r.ns.local, id)
+	if err != nil {
+		return false, fmt.Errorf("local journal: %w", err)
+	}
+	c := state.Client("")
+	if c == nil {
+		return false, nil
+	}
+	var data jwire.ClientData
+	rd := denc.NewReader(c.Data)
+	if data.Decode(rd); rd.Err() != nil {
+		return false, fmt.Errorf("the local image's client of its journal: %w", rd.Err())
+	}
+	return data.ResyncRequested, nil
 }
 
 // createWithJournal makes the local image with a journal that lets the remote site
@@ -499,7 +528,16 @@ func (j *journalReplica) follow(ctx context.Context, tid uint64) error {
 	if data.MirrorUUID == jwire.LocalOwner {
 		return fmt.Errorf("tag %d of the remote journal makes this site the primary: %w", tid, errSplitBrain)
 	}
-	if _, err := j.ours.AllocateTag(ctx, newest.Class, data.Append(nil)); err != nil {
+	if have.MirrorUUID == jwire.LocalOwner {
+		return errPromoted
+	}
+	// Who promotes makes a tag as well, and holds no lock: its tag is not to be
+	// followed by one that takes it back.
+	_, err = j.ours.AllocateTagAt(ctx, newest.TID+1, newest.Class, data.Append(nil))
+	if errors.Is(err, rados.ErrStale) || errors.Is(err, rados.ErrExists) {
+		return errAgain
+	}
+	if err != nil {
 		return fmt.Errorf("tag of the local journal: %w", err)
 	}
 	return nil
@@ -558,13 +596,11 @@ func (j *journalReplica) check(ctx context.Context, drained bool) error {
 	if errors.Is(err, rados.ErrNotFound) || err == nil && e.State == wire.MirrorImageDisabling {
 		return errAgain
 	}
-	c, err := j.ours.Client(ctx, "")
+	resync, err := j.r.journalResyncRequested(ctx, j.local.ID())
 	if err != nil {
-		return fmt.Errorf("local journal: %w", err)
+		return err
 	}
-	var data jwire.ClientData
-	rd := denc.NewReader(c.Data)
-	if data.Decode(rd); rd.Err() == nil && data.ResyncRequested {
+	if resync {
 		return errResync
 	}
 	if _, owner, err := rbd.NewestTag(ctx, j.ours); err == nil && owner.MirrorUUID == jwire.LocalOwner {
