@@ -119,9 +119,15 @@ func oldSnapAdd(o Object, in *denc.Reader) ([]byte, error) {
 	if err := bad(in); err != nil {
 		return nil, err
 	}
+	limit, err := readLimit(o)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case h.seq > id:
 		return nil, errno.ErrStale
+	case uint64(len(h.snaps)) >= limit:
+		return nil, errno.ErrQuota
 	case h.named(name) >= 0:
 		return nil, errno.ErrExists
 	}

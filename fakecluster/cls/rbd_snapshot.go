@@ -3,6 +3,7 @@ package cls
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -310,14 +311,17 @@ func snapshotSetLimit(o Object, in *denc.Reader) ([]byte, error) {
 		return nil, removeKey(o, wire.KeySnapLimit)
 	}
 	count := uint64(0)
-	err := each(o, wire.PrefixSnapshot, "", func(string, []byte) (bool, error) {
-		count++
-		return true, nil
-	})
+	old, err := readOldHeader(o)
+	if errors.Is(err, errno.ErrInvalid) { // the format is 2
+		err = each(o, wire.PrefixSnapshot, "", func(string, []byte) (bool, error) {
+			count++
+			return true, nil
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
-	if limit < count {
+	if limit < count+uint64(len(old.snaps)) {
 		return nil, errno.ErrRange
 	}
 	setU64(o, wire.KeySnapLimit, limit)
