@@ -60,7 +60,8 @@ func TestTheContextEndsTheCluster(t *testing.T) {
 
 func TestALinkThatCutsOrCorruptsLosesNothing(t *testing.T) {
 	for name, link := range map[string]fakecluster.Link{
-		"cut": {CutAfter: 9000}, "corrupt": {CorruptAt: 5000}, "slow": {Latency: time.Millisecond, Bandwidth: 50 << 20},
+		"cut": {CutAfter: 9000}, "corrupt": {CorruptAt: 5000},
+		"cut request": {CutAfterIn: 30000}, "corrupt request": {CorruptAtIn: 20000}, "slow": {Latency: time.Millisecond, Bandwidth: 50 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.OSDs(1))

@@ -401,6 +401,42 @@ func (c *Cluster) StartMon(rank int) error {
 	return nil
 }
 
+// StopMgr stops the manager. The map then has none, and commands to it wait
+// until there is one again.
+func (c *Cluster) StopMgr() {
+	c.mgr.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mgrmap.ActiveGID == 0 {
+		return
+	}
+	c.mgrmap.ActiveGID, c.mgrmap.ActiveName, c.mgrmap.ActiveAddrs, c.mgrmap.Available = 0, "", nil, false
+	c.mgrmap.ActiveChange = denc.TimeOf(c.clock.Now())
+	c.mgrmap.Epoch++
+	c.pushAll("mgrmap")
+}
+
+// KillMgr stops the manager without anybody noticing.
+func (c *Cluster) KillMgr() { c.mgr.stop() }
+
+// StartMgr starts a stopped manager, on a new address that the map tells. What
+// its modules know is still there, as that of a real manager is.
+func (c *Cluster) StartMgr() error {
+	if c.mgr.running() {
+		return nil
+	}
+	if err := c.mgr.start(c.nonce()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	epoch := c.mgrmap.Epoch
+	c.makeMgrMap()
+	c.mgrmap.Epoch, c.mgrmap.ActiveChange = epoch+1, denc.TimeOf(c.clock.Now())
+	c.pushAll("mgrmap")
+	return nil
+}
+
 // DropConnections closes every connection of a daemon ("osd.0"), or of all when
 // daemon is empty.
 func (c *Cluster) DropConnections(daemon string) {

@@ -21,6 +21,9 @@ type check struct {
 // checks returns what is wrong with the cluster.
 func (c *Cluster) checks() []check {
 	var out []check
+	if c.mgrmap.ActiveGID == 0 {
+		out = append(out, check{"MGR_DOWN", "HEALTH_WARN", "no active mgr", 1, nil})
+	}
 	if down := len(c.mons) - len(c.quorum()); down > 0 {
 		out = append(out, check{"MON_DOWN", "HEALTH_WARN", fmt.Sprintf("%d/%d mons down, quorum %s", down, len(c.mons), strings.Join(c.quorumNames(), ",")), down, nil})
 	}
@@ -223,8 +226,8 @@ func (k *call) statusText() {
 	for _, x := range c.checks() {
 		k.print("            %s\n", x.summary)
 	}
-	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)\n    mgr: %s(active, since %s)\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
-		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.started), c.mgrmap.ActiveName, c.age(c.started), n, up,
+	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)\n    mgr: %s\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
+		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.started), c.mgrLine(), n, up,
 		c.age(c.osdmap.LastUpChange.Std()), in, c.age(c.osdmap.LastInChange.Std()))
 	for _, name := range slices.Sorted(maps.Keys(c.services.daemons)) {
 		k.print("    %s: %s\n", name, serviceSummary(c.services.daemons[name]))
@@ -417,4 +420,13 @@ func serviceSummary(ds map[string]*serviceDaemon) string {
 		out += " (" + strings.Join(groups, ", ") + ")"
 	}
 	return out
+}
+
+// mgrLine is what ceph -s says of the manager.
+func (c *Cluster) mgrLine() string {
+	since := c.age(c.mgrmap.ActiveChange.Std())
+	if c.mgrmap.ActiveGID == 0 {
+		return "no daemons active (since " + since + ")"
+	}
+	return c.mgrmap.ActiveName + "(active, since " + since + ")"
 }

@@ -23,7 +23,8 @@ type control struct {
 	c *fakecluster.Cluster
 
 	mu     sync.Mutex
-	last   int
+	last   int               // number of a fault or link
+	links  map[string]func() // by number, how to take it back
 	faults map[string]func()
 }
 
@@ -71,7 +72,7 @@ func listenControl(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-var errUsage = errors.New("want: stop|start osd.N|mon.N, kill osd.N, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, stored")
+var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -95,40 +96,67 @@ func (k *control) do(words []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.last++
-		if k.faults == nil {
-			k.faults = map[string]func(){}
+		return k.add(&k.faults, func() func() { return k.c.Inject(f) }), nil
+	case "link":
+		daemon, l, err := parseLink(rest)
+		if err != nil {
+			return "", err
 		}
-		k.faults[strconv.Itoa(k.last)] = k.c.Inject(f)
-		return fmt.Sprintf("ok %d", k.last), nil
-	case "unfault":
+		return k.add(&k.links, func() func() { return k.c.SetLink(daemon, l) }), nil
+	case "unfault", "unlink":
 		if len(rest) != 1 {
 			return "", errUsage
 		}
-		return "ok", k.unfault(rest[0])
+		if words[0] == "unlink" {
+			return "ok", k.remove(&k.links, "link", rest[0])
+		}
+		return "ok", k.remove(&k.faults, "fault", rest[0])
 	}
 	return "", errUsage
 }
 
-// unfault takes a fault back, or all.
-func (k *control) unfault(id string) error {
+// add carries out begin and answers with the number by which remove knows it.
+func (k *control) add(in *map[string]func(), begin func() (end func())) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, ok := k.faults[id]; !ok && id != "all" {
-		return fmt.Errorf("there is no fault %s", id)
+	k.last++
+	if *in == nil {
+		*in = map[string]func(){}
 	}
-	for n, remove := range k.faults {
+	id := strconv.Itoa(k.last)
+	(*in)[id] = begin()
+	return "ok " + id
+}
+
+// remove takes a fault or link back, or all.
+func (k *control) remove(in *map[string]func(), what, id string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	from := *in
+	if _, ok := from[id]; !ok && id != "all" {
+		return fmt.Errorf("there is no %s %s", what, id)
+	}
+	for n, end := range from {
 		if n == id || id == "all" {
-			remove()
-			delete(k.faults, n)
+			end()
+			delete(from, n)
 		}
 	}
 	return nil
 }
 
 func (k *control) daemon(verb, name string) error {
+	if name == "mgr" || name == "mgr.x" {
+		switch verb {
+		case "stop":
+			k.c.StopMgr()
+		case "kill":
+			k.c.KillMgr()
+		default:
+			return k.c.StartMgr()
+		}
+		return nil
+	}
 	kind, id, _ := strings.Cut(name, ".")
 	n, err := strconv.Atoi(id)
 	if err != nil || n < 0 || kind == "osd" && n >= k.c.OSDCount() || kind == "mon" && n >= k.c.MonCount() {
@@ -196,6 +224,37 @@ func parseFault(words []string) (f fakecluster.Fault, err error) {
 		}
 	}
 	return f, nil
+}
+
+// parseLink reads what a daemon's connections, or all, are to be like.
+func parseLink(words []string) (daemon string, l fakecluster.Link, err error) {
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		number := map[string]*int64{
+			"bandwidth": &l.Bandwidth, "cut": &l.CutAfter, "cut-in": &l.CutAfterIn, "corrupt": &l.CorruptAt, "corrupt-in": &l.CorruptAtIn,
+		}[key]
+		switch {
+		case number != nil:
+			*number, err = strconv.ParseInt(value, 10, 64)
+			if err == nil && *number <= 0 {
+				err = errors.New("must be more than 0")
+			}
+		case key == "daemon":
+			daemon = value
+		case key == "latency":
+			l.Latency, err = time.ParseDuration(value)
+		case key == "refuse":
+			l.Refuse = true
+		case key == "freeze":
+			l.Freeze = true
+		default:
+			return "", l, fmt.Errorf("unknown key %q of a link", key)
+		}
+		if err != nil {
+			return "", l, fmt.Errorf("%s: %w", w, err)
+		}
+	}
+	return daemon, l, nil
 }
 
 // opCode finds an operation by the name that Ceph's logs give it.
