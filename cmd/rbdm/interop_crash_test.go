@@ -19,10 +19,10 @@ import (
 // slowly makes a copy take seconds: many small objects, one after the other.
 const slowly = "--rbd_concurrent_management_ops=1"
 
-// createSlow makes an image of 4,096 objects and fills it.
+// createSlow makes an image of 1,536 objects and fills it.
 func createSlow(t *testing.T, s *site, spec string) {
 	t.Helper()
-	s.real(t, "rbd", "create", "-s", "256M", "--object-size", "64K", spec)
+	s.real(t, "rbd", "create", "-s", "96M", "--object-size", "64K", spec)
 	fill(t, s, spec)
 }
 
@@ -30,7 +30,7 @@ func createSlow(t *testing.T, s *site, spec string) {
 // second to second.
 func fill(t *testing.T, s *site, spec string) {
 	t.Helper()
-	s.real(t, "rbd", "bench", "--io-type", "write", "--io-pattern", "seq", "--io-size", "1M", "--io-total", "256M", spec)
+	s.real(t, "rbd", "bench", "--io-type", "write", "--io-pattern", "seq", "--io-size", "1M", "--io-total", "96M", spec)
 }
 
 // pids are the processes of a site's cluster.
@@ -166,7 +166,7 @@ func forcedInMidCopy(t *testing.T, a, b *site, killed, byUs bool) {
 	} else {
 		b.real(t, "rbd", "mirror", "image", "promote", "--force", spec)
 	}
-	t.Logf("lost the site after %d of 4096 objects; promoted in %v", half.Namespace.LastCopied, time.Since(began).Round(time.Millisecond))
+	t.Logf("lost the site after %d of 1536 objects; promoted in %v", half.Namespace.LastCopied, time.Since(began).Round(time.Millisecond))
 	same(t, want, b.export(t, spec))
 	same(t, want, b.export(t, spec+"@kept"))
 	if out, err := b.try(t, "rbd", "object-map", "check", "--no-progress", spec); err != nil {
