@@ -224,13 +224,20 @@ func eventually(t *testing.T, what string, limit time.Duration, ok func() (bool,
 	}
 }
 
-// try runs a real tool that may fail and returns what it printed.
+// try runs a real tool that may fail and returns what it printed: what it says
+// besides, also when all goes well, only if it failed.
 func (s *site) try(t *testing.T, args ...string) (string, error) {
 	// It is used for cleaning up as well, when the test's context has ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	out, err := s.command(ctx, args...).CombinedOutput()
-	return string(out), err
+	var stderr bytes.Buffer
+	cmd := s.command(ctx, args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return string(out) + stderr.String(), err
+	}
+	return string(out), nil
 }
 
 // waitSynced waits until the newest mirror snapshot of the primary image is
