@@ -76,6 +76,9 @@ func execute(ctx context.Context, table *cli.Table, args []string, c *call) erro
 		table.Help(std.Out)
 		return nil
 	}
+	if words[0] == completionCommand {
+		return printCompletion(std.Out)
+	}
 	if words[0] == "help" {
 		return help(table, words[1:], std)
 	}
