@@ -25,8 +25,8 @@ var (
 	// ErrRemotePrimary: the image is primary at the other site, or its demotion has
 	// not arrived here.
 	ErrRemotePrimary = fmt.Errorf("image is primary within a remote cluster or demotion is not propagated yet: %w", rados.ErrBusy)
-	// ErrJournalMode: the image is mirrored by its journal, which this package does
-	// not handle.
+	// ErrJournalMode: the image is mirrored by its journal, of which this package
+	// only asks for a resync.
 	ErrJournalMode = fmt.Errorf("the image is mirrored by its journal: %w", rados.ErrNotSupported)
 )
 

@@ -269,7 +269,11 @@ func Demote(ctx context.Context, io *rados.IoCtx, id string) error {
 
 // Resync asks the daemon to throw a replica away and make it anew.
 func Resync(ctx context.Context, io *rados.IoCtx, id string) error {
-	if _, err := enabled(ctx, io, id); err != nil {
+	_, err := enabled(ctx, io, id)
+	if errors.Is(err, ErrJournalMode) {
+		return resyncJournal(ctx, io, id)
+	}
+	if err != nil {
 		return err
 	}
 	uuid, err := meta.UUID(ctx, io.WithNamespace(""))
