@@ -20,3 +20,9 @@ func printCompletion(w io.Writer) error {
 	_, err := io.WriteString(w, completionWords)
 	return err
 }
+
+// hiddenCommands are those that rbd knows without its help showing them, all for a
+// kernel's devices, which are not part of rbdm.
+func hiddenCommands() []string {
+	return []string{"device ls", "nbd list", "nbd ls", "nbd map", "nbd unmap"}
+}

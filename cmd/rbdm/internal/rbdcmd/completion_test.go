@@ -29,3 +29,13 @@ func TestBashCompletion(t *testing.T) {
 		}
 	}
 }
+
+func TestHiddenCommandsAreOutOfScope(t *testing.T) {
+	for _, words := range hiddenCommands() {
+		var out, errs bytes.Buffer
+		code := Main(t.Context(), append(strings.Fields(words), "pool/image"), streams.Streams{Out: &out, Err: &errs})
+		if want := "rbd: '" + words + "' is not part of rbdm\n"; code != exitNotSupported || errs.String() != want || out.Len() != 0 {
+			t.Errorf("%s: exit code %d, %q, %q", words, code, errs.String(), out.String())
+		}
+	}
+}

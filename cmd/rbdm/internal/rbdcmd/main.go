@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
@@ -81,6 +82,9 @@ func execute(ctx context.Context, table *cli.Table, args []string, c *call) erro
 	}
 	if words[0] == "help" {
 		return help(table, words[1:], std)
+	}
+	if len(words) > 1 && slices.Contains(hiddenCommands(), words[0]+" "+words[1]) {
+		return &cli.UsageError{Code: exitNotSupported, Msg: fmt.Sprintf("rbd: '%s %s' is not part of rbdm", words[0], words[1])}
 	}
 	in, err := table.Parse(args)
 	if err != nil {
