@@ -62,7 +62,7 @@ var (
 	volatileProgress = regexp.MustCompile(`(\r[A-Z][A-Za-z ]*: \d+% complete\.\.\.)+\r`)
 	volatileLog      = regexp.MustCompile(`\d{4}-\d\d-\d\dT\S+ [0-9a-f]+ +-1 .*\n?`)
 	volatileDate     = regexp.MustCompile(`[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d \d{4}`)
-	volatileID       = regexp.MustCompile(`\b[0-9a-f]{11,20}\b|\b\d+[a-f][0-9a-f]{5,18}\b|\bid: [0-9a-f]{6,}|rbd_data\.[0-9a-f]{6,}|"id":"[0-9a-f]{6,}"|client\.\d+|127\.0\.0\.1:0/\d+|"17\d{8}"|\b17\d{8}\b`)
+	volatileID       = regexp.MustCompile(`\b[0-9a-f]{11,20}\b|\b\d+[a-f][0-9a-f]{5,18}\b|\b\d{3,}[a-f][0-9a-f]{2,18}\b|\bid: [0-9a-f]{6,}|rbd_data\.[0-9a-f]{6,}|"id":"[0-9a-f]{6,}"|client\.\d+|127\.0\.0\.1:0/\d+|"17\d{8}"|\b17\d{8}\b`)
 	volatileUUID     = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 	volatileExpiry   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+\d{4}`)
 	volatileBlanks   = regexp.MustCompile(` {2,}|\n+`)
