@@ -20,7 +20,10 @@ import (
 //
 // Operations other than input and output are two events: one that announces it and
 // an EventOpFinish that tells how it ended. It is carried out at the second; at
-// Finish, if its owner died before. Apply and Finish are for one goroutine.
+// Finish, if its owner died before. Snapshots and growing divide what is written
+// before their first event from what comes after it, but librbd lets writers go on
+// before it appends the second: what lies between is held back until then.
+// Apply and Finish are for one goroutine.
 type EventReplay struct {
 	img  *Image
 	room chan struct{}
@@ -31,7 +34,29 @@ type EventReplay struct {
 	started map[uint64]*startedOp
 	order   []uint64 // of started
 	running sync.WaitGroup
+
+	// Of the goroutine that calls Apply and Finish.
+	held      []heldEvent
+	heldBytes int
+	announced uint64 // how many operations were
 }
+
+// heldEvent waits for the end of an operation.
+type heldEvent struct {
+	event jwire.Event
+	done  func(error)
+	at    uint64 // announced when it came
+}
+
+// mostHeld bounds the bytes of events that are held back. A writer appends the end
+// of an operation at once when it is done, so that few come between.
+const (
+	mostHeld     = 256 << 20
+	heldOverhead = 256 // of the event itself
+)
+
+// errNoEnd says that a journal goes on and on without the end of an operation.
+var errNoEnd = errors.New("journal: an operation that must end before what follows it does not end")
 
 // busyRange is what an event under way touches, in bytes of the image.
 type busyRange struct {
@@ -41,8 +66,10 @@ type busyRange struct {
 
 // startedOp is an operation that was announced.
 type startedOp struct {
-	event jwire.Event
-	done  func(error)
+	event   jwire.Event
+	done    func(error)
+	divides bool
+	at      uint64 // announced, with it
 }
 
 // NewEventReplay returns an EventReplay that has at most depth events under way.
@@ -60,6 +87,9 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 	}
 	switch ev.Type {
 	case jwire.EventWrite, jwire.EventDiscard, jwire.EventWriteSame, jwire.EventCompareAndWrite:
+		if _, divided := p.firstDivide(); divided {
+			return p.hold(ev, done)
+		}
 		return p.data(ctx, ev, done)
 	case jwire.EventFlush, jwire.EventDemotePromote:
 		// What was written is safe when it is done.
@@ -78,17 +108,79 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 		if ev.Result < 0 {
 			op.done(nil)
 			done(nil)
-			return nil
+			return p.release(ctx)
 		}
-		if err := p.operate(ctx, op); err != nil {
+		if err := p.carryOut(ctx, op); err != nil {
 			return err
 		}
 		done(nil)
 		return nil
 	}
-	p.started[ev.OpTID] = &startedOp{ev, done}
+	p.announced++
+	p.started[ev.OpTID] = &startedOp{ev, done, p.divides(&ev), p.announced}
 	p.order = append(p.order, ev.OpTID)
 	return nil
+}
+
+// divides says whether what follows an operation's first event must not overtake
+// the operation. Shrinking does not: no writer reaches beyond the new end any more.
+func (p *EventReplay) divides(ev *jwire.Event) bool {
+	return ev.Type == jwire.EventSnapCreate || ev.Type == jwire.EventResize && ev.Size > p.img.Size()
+}
+
+// firstDivide returns how many operations had been announced when the first of
+// those was that now hold back what follows them.
+func (p *EventReplay) firstDivide() (at uint64, ok bool) {
+	for _, tid := range p.order {
+		if op := p.started[tid]; op.divides {
+			return op.at, true
+		}
+	}
+	return 0, false
+}
+
+// hold keeps an event that changes data until release.
+func (p *EventReplay) hold(ev jwire.Event, done func(error)) error {
+	if p.heldBytes += heldOverhead + len(ev.Data) + len(ev.Compare); p.heldBytes > mostHeld {
+		return p.fail(errNoEnd)
+	}
+	p.held = append(p.held, heldEvent{ev, done, p.announced})
+	return nil
+}
+
+// release begins what no operation holds back any more.
+func (p *EventReplay) release(ctx context.Context) error {
+	first, divided := p.firstDivide()
+	for len(p.held) > 0 && !(divided && p.held[0].at >= first) {
+		h := p.held[0]
+		p.held = p.held[1:]
+		p.heldBytes -= heldOverhead + len(h.event.Data) + len(h.event.Compare)
+		if err := p.data(ctx, h.event, h.done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carryOut carries out an operation whose end is there, and begins what waited for
+// it. A snapshot without what was held back before it would be a wrong one.
+func (p *EventReplay) carryOut(ctx context.Context, op *startedOp) error {
+	if op.divides && len(p.held) > 0 && p.held[0].at < op.at {
+		return p.fail(errNoEnd)
+	}
+	if err := p.operate(ctx, op); err != nil {
+		return err
+	}
+	return p.release(ctx)
+}
+
+func (p *EventReplay) fail(err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+	}
+	return p.err
 }
 
 func (p *EventReplay) forget(tid uint64) {
@@ -107,7 +199,7 @@ func (p *EventReplay) Finish(ctx context.Context) error {
 	for _, tid := range append([]uint64(nil), p.order...) {
 		op := p.started[tid]
 		p.forget(tid)
-		if err := p.operate(ctx, op); err != nil {
+		if err := p.carryOut(ctx, op); err != nil {
 			return err
 		}
 	}

@@ -184,3 +184,41 @@ func TestScenario03JournalIsReplayed(t *testing.T) {
 	w.replayed(x)
 	x.close()
 }
+
+// TestJournalWritesBeforeTheEndOfAnOperation has a writer that goes on, as librbd's
+// may, after a snapshot or a resize is done and before the journal says so.
+func TestJournalWritesBeforeTheEndOfAnOperation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.a.create(image, imageSize, rbd.CreateOptions{FeaturesSet: rbd.FeatureJournaling})
+	x := w.a.own(image)
+	io, id := w.a.io(image), w.a.id(image)
+	require.NoError(t, meta.SetImage(w.ctx, io, id, wire.MirrorImage{GlobalID: snapshots.NewUUID(), State: wire.MirrorImageEnabled, Mode: wire.MirrorImageJournal}))
+	w.b.run()
+	put := func(off uint64, c byte) {
+		p := bytes.Repeat([]byte{c}, 4096)
+		x.do(jwire.Event{Type: jwire.EventWrite, Offset: off, Length: uint64(len(p)), Data: p}, func(ctx context.Context) error {
+			_, err := x.img.WriteAt(ctx, p, off)
+			return err
+		})
+	}
+	put(0, 'a')
+	w.replayed(x)
+	ns := wire.SnapshotNamespace{}
+	x.ops++
+	x.do(jwire.Event{Type: jwire.EventSnapCreate, OpTID: x.ops, Name: "s", Namespace: ns.Append(nil)}, func(ctx context.Context) error {
+		_, err := x.img.CreateSnapshot(ctx, "s", ns, rbd.SnapshotOptions{SkipQuiesce: true})
+		return err
+	})
+	put(0, 'b')
+	x.do(jwire.Event{Type: jwire.EventOpFinish, OpTID: x.ops}, func(context.Context) error { return nil })
+	x.ops++
+	x.do(jwire.Event{Type: jwire.EventResize, OpTID: x.ops, Size: imageSize + 1<<order}, func(ctx context.Context) error {
+		return x.img.Resize(ctx, imageSize+1<<order, true, nil)
+	})
+	put(imageSize, 'c')
+	x.do(jwire.Event{Type: jwire.EventOpFinish, OpTID: x.ops}, func(context.Context) error { return nil })
+	put(4096, 'd')
+	w.replayed(x)
+	x.close()
+}
