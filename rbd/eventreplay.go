@@ -125,7 +125,7 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 // divides says whether what follows an operation's first event must not overtake
 // the operation. Shrinking does not: no writer reaches beyond the new end any more.
 func (p *EventReplay) divides(ev *jwire.Event) bool {
-	return ev.Type == jwire.EventSnapCreate || ev.Type == jwire.EventResize && ev.Size > p.img.Size()
+	return ev.Type == jwire.EventSnapCreate || ev.Type == jwire.EventSnapRollback || ev.Type == jwire.EventResize && ev.Size > p.img.Size()
 }
 
 // firstDivide returns how many operations had been announced when the first of
