@@ -62,18 +62,24 @@ func removeJournal(ctx context.Context, io *rados.IoCtx, id string, force bool) 
 
 // JournalOwner returns the mirror uuid of whom an image's journal lets write:
 // wire.LocalOwner, wire.OrphanOwner or a remote site's. It is that of the newest
-// tag, which it returns as well.
+// tag, which it returns as well. It only reads, as those may who may change
+// nothing; rados.ErrNotFound says that there is no journal, or not all of it yet.
 func JournalOwner(ctx context.Context, io *rados.IoCtx, id string) (tag jwire.Tag, data jwire.TagData, err error) {
-	j, err := journal.Open(ctx, io, id, "", journal.Options{NoTrim: true})
-	if err != nil {
-		return tag, data, err
-	}
-	defer func() { err = errors.Join(err, j.Close(ctx)) }()
-	return NewestTag(ctx, j)
+	return newestTag(ctx, journal.NewReader(io, id))
 }
 
 // NewestTag returns the newest tag of an image's journal and what it says.
 func NewestTag(ctx context.Context, j *journal.Journal) (tag jwire.Tag, data jwire.TagData, err error) {
+	return newestTag(ctx, j)
+}
+
+// tagSource is a journal that was opened, or that is only read.
+type tagSource interface {
+	Client(ctx context.Context, id string) (jwire.Client, error)
+	Tags(ctx context.Context, client string, class *uint64) ([]jwire.Tag, error)
+}
+
+func newestTag(ctx context.Context, j tagSource) (tag jwire.Tag, data jwire.TagData, err error) {
 	c, err := j.Client(ctx, "")
 	if err != nil {
 		return tag, data, fmt.Errorf("the image's own client of its journal: %w", err)

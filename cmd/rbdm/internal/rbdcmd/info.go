@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
@@ -351,9 +352,14 @@ func readMirrorInfo(ctx context.Context, img *rbd.Image) (*mirrorInfo, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
-	m.primary = img.Features()&rbd.FeatureNonPrimary == 0
-	if m.Mode == wire.MirrorImageSnapshot {
-		m.primary = false
+	switch m.Mode {
+	case wire.MirrorImageJournal:
+		_, owner, err := rbd.JournalOwner(ctx, img.IoCtx(), img.ID())
+		if err != nil && !errors.Is(err, rados.ErrNotFound) {
+			return nil, err
+		}
+		m.primary = err == nil && owner.MirrorUUID == jwire.LocalOwner
+	case wire.MirrorImageSnapshot:
 		for _, s := range img.Snapshots() {
 			if s.Namespace.Type == rbd.SnapMirror {
 				m.primary = s.Namespace.State == wire.MirrorSnapPrimary
