@@ -11,10 +11,13 @@ import (
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal"
 	"github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rbd"
+	rbdwire "github.com/rbdm/rbdm/rbd/wire"
 )
 
 // journalSite is a fake cluster with the journals "one" and "two", the first with
@@ -124,5 +127,54 @@ func TestJournalCommands(t *testing.T) {
 	}
 	if got := run(file[:len(file)-9], "import", "-", "rbd/two"); !strings.HasSuffix(got, "(22) Invalid argument\n[22]") {
 		t.Fatal("a file that is cut off was taken: ", got)
+	}
+}
+
+// TestInfoJournalPrimary: an image in journal mode is primary as long as the newest
+// tag of its journal is its own site's.
+func TestInfoJournalPrimary(t *testing.T) {
+	ctx := t.Context()
+	c := fakecluster.New(t, fakecluster.Pools("rbd"))
+	confFile, err := c.ConfFile(t.TempDir())
+	must(t, err)
+	inv, _, err := conf.ParseArgs([]string{"-c", confFile}, func(string) string { return "" }, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	must(t, err)
+	cfg, err := inv.Load()
+	must(t, err)
+	cl, err := rados.Connect(ctx, cfg)
+	must(t, err)
+	defer cl.Close()
+	io, err := cl.OpenPool(ctx, "rbd")
+	must(t, err)
+	t.Setenv("CEPH_CONF", "")
+	t.Setenv("CEPH_ARGS", "")
+	run := func(args ...string) string {
+		var out, errs bytes.Buffer
+		if code := Main(ctx, append([]string{"-c", confFile}, args...), streams.Streams{In: strings.NewReader(""), Out: &out, Err: &errs}); code != 0 {
+			t.Fatalf("%v: %d: %s", args, code, errs.String())
+		}
+		return out.String()
+	}
+	run("create", "-s", "4M", "i", "--image-feature", "exclusive-lock,journaling")
+	run("mirror", "pool", "enable", "rbd", "image")
+	id, err := rbd.LookupID(ctx, io, "i")
+	must(t, err)
+	must(t, meta.SetImage(ctx, io, id, rbdwire.MirrorImage{GlobalID: "g", Mode: rbdwire.MirrorImageJournal, State: rbdwire.MirrorImageEnabled}))
+	check := func(want string) {
+		t.Helper()
+		if got := run("info", "i"); !strings.Contains(got, "\tmirroring mode: journal\n") || !strings.Contains(got, "\tmirroring primary: "+want+"\n") {
+			t.Errorf("want primary %s:\n%s", want, got)
+		}
+	}
+	check("true")
+	j, err := journal.Open(ctx, io, id, "", journal.DefaultOptions())
+	must(t, err)
+	defer j.Close(ctx)
+	tag, _, err := rbd.NewestTag(ctx, j)
+	must(t, err)
+	for _, owner := range []string{wire.OrphanOwner, "0f2ec1a8-1de8-4b5b-8b4a-3a4d0b0e7c11"} {
+		_, err = j.AllocateTag(ctx, tag.Class, wire.TagData{MirrorUUID: owner}.Append(nil))
+		must(t, err)
+		check("false")
 	}
 }
