@@ -610,10 +610,19 @@ func (j *journalReplica) check(ctx context.Context, drained bool) error {
 		return nil
 	}
 	_, owner, err := rbd.NewestTag(ctx, j.theirs)
-	if err == nil && owner.MirrorUUID != jwire.LocalOwner {
-		return errNotPrimary
+	if err != nil || owner.MirrorUUID == jwire.LocalOwner {
+		return nil
 	}
-	return nil
+	// What the last owner wrote and committed until it gave the image away is
+	// known only now: the head that drained was measured by may be from before.
+	// A local tag that follows the demotion lets this site be promoted.
+	if err := j.theirs.Refresh(ctx); err != nil {
+		return nil
+	}
+	if entriesBehind(j.head(), j.here()) > 0 {
+		return nil
+	}
+	return errNotPrimary
 }
 
 // head returns the newest position that the remote owner has committed.
