@@ -30,6 +30,9 @@ func (t *Table) Help(w io.Writer) {
 	fmt.Fprint(w, "usage: rbd <command> ...\n\nCommand-line interface for managing Ceph RBD images.\n\n")
 	fmt.Fprint(w, "Positional arguments:\n  <command>\n")
 	for _, c := range t.Commands {
+		if c.Hidden {
+			continue
+		}
 		name := c.Words
 		if c.Alias != "" {
 			name += " (" + c.Alias + ")"

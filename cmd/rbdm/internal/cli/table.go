@@ -22,10 +22,12 @@ type Command struct {
 	// "... ls" standing for the same words with another last one.
 	Alias string
 	Short string
-	Items []Item
-	Args  []Text
-	Opts  []Text
-	Tail  []string
+	// Hidden says that the list of commands does not show it.
+	Hidden bool
+	Items  []Item
+	Args   []Text
+	Opts   []Text
+	Tail   []string
 }
 
 // Item is an option or positional argument in the usage line.
@@ -81,6 +83,8 @@ func parseBlock(block string) *Command {
 			c.Alias = rest
 		case "short":
 			c.Short = rest
+		case "hidden":
+			c.Hidden = true
 		case "usage":
 			c.Items = parseUsage(rest)
 		case "arg", "opt":

@@ -27,9 +27,9 @@ type benchPlan struct {
 	fill          func([]byte)
 }
 
-// benchPlan reads the options.
-func (c *call) benchPlan() (p benchPlan, err error) {
-	p = benchPlan{ioSize: 4096, total: 1 << 30, threads: 16, pattern: "sequential", mixRead: 50, fill: fillRandom}
+// benchPlan reads the options; kind is what is done if they do not say it.
+func (c *call) benchPlan(kind string) (p benchPlan, err error) {
+	p = benchPlan{kind: kind, ioSize: 4096, total: 1 << 30, threads: 16, pattern: "sequential", mixRead: 50, fill: fillRandom}
 	if c.Has("io-type") {
 		if p.kind = map[string]string{"read": "read", "write": "write", "readwrite": "readwrite", "rw": "readwrite"}[c.String("io-type")]; p.kind == "" {
 			return p, badOption("io-type")
@@ -115,12 +115,20 @@ func patternByte(text string) (func([]byte), error) {
 }
 
 // bench is `rbd bench`.
-func bench(ctx context.Context, c *call) (err error) {
+func bench(ctx context.Context, c *call) error { return runBench(ctx, c, "") }
+
+// benchWrite is `rbd bench-write`, the old words for it.
+func benchWrite(ctx context.Context, c *call) error {
+	c.warnf("rbd: bench-write is deprecated, use rbd bench --io-type write ...")
+	return runBench(ctx, c, "write")
+}
+
+func runBench(ctx context.Context, c *call, kind string) (err error) {
 	s, err := specArg{}.read(c.Invocation)
 	if err != nil {
 		return err
 	}
-	plan, err := c.benchPlan()
+	plan, err := c.benchPlan(kind)
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ func printCompletion(w io.Writer) error {
 	return err
 }
 
-// hiddenCommands are those that rbd knows without its help showing them, all for a
-// kernel's devices, which are not part of rbdm.
+// hiddenCommands are those for a kernel's devices that rbd knows without its help
+// showing them; they are not part of rbdm.
 func hiddenCommands() []string {
 	return []string{"device ls", "nbd list", "nbd ls", "nbd map", "nbd unmap"}
 }

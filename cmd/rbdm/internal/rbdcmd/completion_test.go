@@ -17,8 +17,8 @@ func TestBashCompletion(t *testing.T) {
 		}
 		words := strings.Split(strings.TrimSuffix(out.String(), "|\n"), "|")
 		table := cli.NewTable()
-		// What rbd's help does not show and our table does not hold: old words, and those of devices.
-		unknown := map[string]bool{"bench-write": true, "device ls": true, "nbd list": true, "nbd ls": true, "nbd map": true, "nbd unmap": true}
+		// What rbd's help does not show and our table does not hold: those of devices.
+		unknown := map[string]bool{"device ls": true, "nbd list": true, "nbd ls": true, "nbd map": true, "nbd unmap": true}
 		for _, w := range words {
 			if w == "" || w == "help" || strings.HasPrefix(w, "-") || unknown[w] {
 				continue

@@ -17,11 +17,12 @@ import (
 // dataHandlers are the commands that move or measure image data.
 func dataHandlers() map[string]handler {
 	return map[string]handler{
-		"export":     exportImage,
-		"import":     importImage,
-		"diff":       diffImage,
-		"disk-usage": diskUsage,
-		"bench":      bench,
+		"export":      exportImage,
+		"import":      importImage,
+		"diff":        diffImage,
+		"disk-usage":  diskUsage,
+		"bench":       bench,
+		"bench-write": benchWrite,
 
 		"export-diff": exportDiff,
 		"import-diff": importDiff,

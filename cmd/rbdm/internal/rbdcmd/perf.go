@@ -25,9 +25,7 @@ var statDescriptors = []struct{ name, title string }{
 func perfHandlers() map[string]handler {
 	return map[string]handler{
 		"perf image iostat": perfIostat,
-		"perf image iotop": func(context.Context, *call) error {
-			return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: 'perf image iotop' needs a terminal screen, which is not part of rbdm: say 'perf image iostat'"}
-		},
+		"perf image iotop":  perfIotop,
 	}
 }
 
@@ -134,26 +132,37 @@ func perfIostat(ctx context.Context, c *call) error {
 	if _, err := c.connect(ctx); err != nil {
 		return err
 	}
-	spec := s.Pool
+	return c.iostatRounds(ctx, c.statsPool(s), sortBy, rounds)
+}
+
+// statsPool returns the pool or namespace as the manager wants it called; all of
+// them are "".
+func (c *call) statsPool(s spec) string {
+	pool := s.Pool
 	if s.Namespace != "" {
-		if spec == "" {
-			if spec = c.cfg.Get("rbd_default_pool"); spec == "" {
-				spec = "rbd"
+		if pool == "" {
+			if pool = c.cfg.Get("rbd_default_pool"); pool == "" {
+				pool = "rbd"
 			}
 		}
-		spec += "/" + s.Namespace
+		pool += "/" + s.Namespace
 	}
-	return c.iostatRounds(ctx, spec, sortBy, rounds)
+	return pool
+}
+
+// statsPeriod is how often the manager has new figures.
+func (c *call) statsPeriod() time.Duration {
+	period, err := strconv.Atoi(c.cfg.Get("mgr_stats_period"))
+	if err != nil || period < 0 {
+		period = 5
+	}
+	return time.Duration(min(period, 10)) * time.Second
 }
 
 // iostatRounds prints the figures again and again; 0 rounds are no limit, and
 // formatted output is printed once.
 func (c *call) iostatRounds(ctx context.Context, spec, sortBy string, rounds uint64) error {
-	period, err := strconv.Atoi(c.cfg.Get("mgr_stats_period"))
-	if err != nil || period < 0 {
-		period = 5
-	}
-	tick := time.NewTicker(max(time.Duration(min(period, 10))*time.Second, time.Millisecond))
+	tick := time.NewTicker(max(c.statsPeriod(), time.Millisecond))
 	defer tick.Stop()
 	var waiting, seen bool
 	for n := uint64(0); rounds == 0 || n < rounds; {

@@ -1,0 +1,5 @@
+package rbdcmd
+
+import "golang.org/x/sys/unix"
+
+const getTermios, setTermios = unix.TIOCGETA, unix.TIOCSETA
