@@ -123,9 +123,12 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 }
 
 // divides says whether what follows an operation's first event must not overtake
-// the operation. Shrinking does not: no writer reaches beyond the new end any more.
+// the operation: librbd lets the writers go on before it appends the second event.
+// Shrinking does not: no writer reaches beyond the new end any more. Nor does a
+// rollback: librbd stops the writers after the first event, so that what they wrote
+// in between is rolled back, too, and lets them go on after the second.
 func (p *EventReplay) divides(ev *jwire.Event) bool {
-	return ev.Type == jwire.EventSnapCreate || ev.Type == jwire.EventSnapRollback || ev.Type == jwire.EventResize && ev.Size > p.img.Size()
+	return ev.Type == jwire.EventSnapCreate || ev.Type == jwire.EventResize && ev.Size > p.img.Size()
 }
 
 // firstDivide returns how many operations had been announced when the first of

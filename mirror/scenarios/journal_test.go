@@ -186,7 +186,8 @@ func TestScenario03JournalIsReplayed(t *testing.T) {
 }
 
 // TestJournalWritesBeforeTheEndOfAnOperation has a writer that goes on, as librbd's
-// may, after a snapshot or a resize is done and before the journal says so.
+// may, after a snapshot or a resize is done and before the journal says so, or before
+// a rollback begins that the journal announces.
 func TestJournalWritesBeforeTheEndOfAnOperation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -219,6 +220,16 @@ func TestJournalWritesBeforeTheEndOfAnOperation(t *testing.T) {
 	put(imageSize, 'c')
 	x.do(jwire.Event{Type: jwire.EventOpFinish, OpTID: x.ops}, func(context.Context) error { return nil })
 	put(4096, 'd')
+	w.replayed(x)
+	// A rollback undoes what is written between its events: librbd stops the writers
+	// only after the first, and lets them go on after the second.
+	x.ops++
+	x.do(jwire.Event{Type: jwire.EventSnapRollback, OpTID: x.ops, Name: "s", Namespace: ns.Append(nil)}, func(context.Context) error { return nil })
+	put(0, 'e')
+	s, _ := x.img.UserSnapshot("s")
+	require.NoError(t, x.img.Rollback(w.ctx, s.ID, nil))
+	x.do(jwire.Event{Type: jwire.EventOpFinish, OpTID: x.ops}, func(context.Context) error { return nil })
+	put(8192, 'f')
 	w.replayed(x)
 	x.close()
 }
