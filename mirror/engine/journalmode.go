@@ -320,7 +320,7 @@ func (j *journalReplica) syncPoint(ctx context.Context, writable *rbd.Image) (id
 	}
 	name := syncPointPrefix + j.r.ns.sites.localUUID + "." + snapshots.NewUUID()
 	again = len(j.client.SyncPoints) > 0
-	j.client.SyncPoints = []jwire.SyncPoint{{SnapName: name}}
+	j.client.SyncPoints = []jwire.SyncPoint{{SnapName: name, Namespace: wire.SnapshotNamespace{}.Append(nil)}}
 	// The record comes first: a point that nobody knows of would stay for ever.
 	if err := j.update(ctx); err != nil {
 		return 0, false, err

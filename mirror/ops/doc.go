@@ -25,9 +25,10 @@ var (
 	// ErrRemotePrimary: the image is primary at the other site, or its demotion has
 	// not arrived here.
 	ErrRemotePrimary = fmt.Errorf("image is primary within a remote cluster or demotion is not propagated yet: %w", rados.ErrBusy)
-	// ErrJournalMode: the image is mirrored by its journal, of which this package
-	// only asks for a resync.
-	ErrJournalMode = fmt.Errorf("the image is mirrored by its journal: %w", rados.ErrNotSupported)
+	// ErrJournalMode: the image is mirrored by its journal, not by snapshots.
+	ErrJournalMode = fmt.Errorf("snapshot based mirroring is not enabled: %w", rados.ErrInvalid)
+	// ErrJournalStays: the image is not mirrored any more, but keeps its journal.
+	ErrJournalStays = errors.New("cannot disable journaling")
 )
 
 func notFound(err error) bool { return errors.Is(err, rados.ErrNotFound) }

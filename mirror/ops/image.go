@@ -19,7 +19,7 @@ type Promotion int
 
 // The states of promotion.
 const (
-	// Unknown: there is no mirror snapshot to tell.
+	// Unknown: there is no mirror snapshot and no journal to tell.
 	Unknown Promotion = iota
 	// Primary: this one.
 	Primary
@@ -45,8 +45,9 @@ func Info(ctx context.Context, img *rbd.Image) (ImageInfo, error) {
 		return ImageInfo{}, err
 	}
 	i := ImageInfo{MirrorImage: m}
-	if m.Mode != wire.MirrorImageSnapshot {
-		return i, nil
+	if m.Mode == wire.MirrorImageJournal {
+		i.Promotion, i.PrimaryMirrorUUID, err = journalPromotion(ctx, img.IoCtx(), img.ID())
+		return i, err
 	}
 	i.Promotion, i.PrimaryMirrorUUID = PromotionOf(img)
 	return i, nil
@@ -66,6 +67,9 @@ func PromotionOf(img *rbd.Image) (p Promotion, primary string) {
 	return NonPrimary, last.Namespace.PrimaryMirrorUUID
 }
 
+// closeWait bounds what is done to tidy up after the caller gave up.
+const closeWait = 30 * time.Second
+
 // open opens an image for changing its mirroring. While it is open nobody else is
 // given the exclusive lock.
 func open(ctx context.Context, io *rados.IoCtx, id string) (*rbd.Image, error) {
@@ -82,7 +86,7 @@ func with(ctx context.Context, io *rados.IoCtx, id string, f func(*rbd.Image) er
 		return err
 	}
 	err = f(img)
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
 	return errors.Join(err, img.Close(back))
 }
@@ -90,35 +94,13 @@ func with(ctx context.Context, io *rados.IoCtx, id string, f func(*rbd.Image) er
 // EnableImage makes an image a mirrored primary one, in snapshot mode. An image
 // that is one already stays so.
 func EnableImage(ctx context.Context, io *rados.IoCtx, id string) error {
-	mode, err := meta.Mode(ctx, io)
-	if err != nil {
+	m, err := newEntry(ctx, io, id, wire.MirrorImageSnapshot)
+	if err != nil || m.State == wire.MirrorImageEnabled {
 		return err
-	}
-	if mode != wire.MirrorModeImage {
-		return fmt.Errorf("mirroring mode of the pool is not image: %w", rados.ErrInvalid)
-	}
-	m, err := meta.Image(ctx, io, id)
-	switch {
-	case err == nil && m.Mode != wire.MirrorImageSnapshot:
-		return fmt.Errorf("the image is mirrored in another mode: %w", rados.ErrInvalid)
-	case err == nil && m.State == wire.MirrorImageEnabled:
-		return nil
-	case err == nil && m.State == wire.MirrorImageDisabling:
-		return fmt.Errorf("mirroring of the image is being disabled: %w", rados.ErrInvalid)
-	case err != nil && !notFound(err):
-		return err
-	}
-	if m.GlobalID == "" {
-		m = wire.MirrorImage{GlobalID: snapshots.NewUUID(), Mode: wire.MirrorImageSnapshot}
 	}
 	return with(ctx, io, id, func(img *rbd.Image) error {
-		if p := img.Parent(); p != nil {
-			pio := io.WithPool(p.Pool).WithNamespace(p.PoolNamespace)
-			if _, err := meta.Image(ctx, pio, p.ImageID); notFound(err) {
-				return fmt.Errorf("mirroring is not enabled for the parent: %w", rados.ErrInvalid)
-			} else if err != nil {
-				return err
-			}
+		if err := checkParent(ctx, img, false); err != nil {
+			return err
 		}
 		m.State = wire.MirrorImageCreating
 		if err := meta.SetImage(ctx, io, id, m); err != nil {
@@ -132,9 +114,91 @@ func EnableImage(ctx context.Context, io *rados.IoCtx, id string) error {
 	})
 }
 
+// EnableJournalImage makes an image a mirrored primary one, in journal mode: it
+// gets a journal unless it has one. An image that is one already stays so. Other
+// than librbd, it leaves an image as it is that is mirrored in another mode.
+func EnableJournalImage(ctx context.Context, io *rados.IoCtx, id string) error {
+	return enableJournal(ctx, io, id, false)
+}
+
+// enableJournal is EnableJournalImage. For all images of a pool, the parents there
+// need not be mirrored before their children.
+func enableJournal(ctx context.Context, io *rados.IoCtx, id string, parentLater bool) error {
+	m, err := newEntry(ctx, io, id, wire.MirrorImageJournal)
+	if err != nil || m.State == wire.MirrorImageEnabled {
+		return err
+	}
+	return with(ctx, io, id, func(img *rbd.Image) error {
+		if err := checkParent(ctx, img, parentLater); err != nil {
+			return err
+		}
+		if img.Features()&rbd.FeatureJournaling == 0 {
+			missing := (rbd.FeatureJournaling | rbd.FeatureExclusiveLock) &^ img.Features()
+			if err := img.EnableFeatures(ctx, missing); err != nil {
+				return fmt.Errorf("cannot enable journaling: %w", err)
+			}
+		}
+		if p, _, err := journalPromotion(ctx, io, id); err != nil {
+			return err
+		} else if p != Primary {
+			return fmt.Errorf("last journal tag not owned by local cluster: %w", rados.ErrInvalid)
+		}
+		m.State = wire.MirrorImageEnabled
+		return meta.SetImage(ctx, io, id, m)
+	})
+}
+
+// newEntry returns the entry of an image that is to be mirrored: one in state
+// creating, or the one that is there, which is enabled then in this very mode.
+func newEntry(ctx context.Context, io *rados.IoCtx, id string, imageMode uint8) (m wire.MirrorImage, err error) {
+	mode, err := meta.Mode(ctx, io)
+	if err != nil {
+		return m, err
+	}
+	where := "pool"
+	if io.Namespace() != "" {
+		where = "namespace"
+	}
+	switch mode {
+	case wire.MirrorModeImage:
+	case wire.MirrorModeDisabled, wire.MirrorModeInitOnly:
+		return m, fmt.Errorf("cannot enable mirroring: mirroring is not enabled on a %s: %w", where, rados.ErrInvalid)
+	default:
+		return m, fmt.Errorf("cannot enable mirroring: %s is not in image mirror mode: %w", where, rados.ErrInvalid)
+	}
+	m, err = meta.Image(ctx, io, id)
+	switch {
+	case err == nil && m.Mode != imageMode:
+		return m, fmt.Errorf("the image is mirrored in another mode: %w", rados.ErrInvalid)
+	case err == nil && m.State == wire.MirrorImageDisabling:
+		return m, fmt.Errorf("mirroring of the image is being disabled: %w", rados.ErrInvalid)
+	case err != nil && !notFound(err):
+		return m, err
+	}
+	if m.GlobalID == "" {
+		m = wire.MirrorImage{GlobalID: snapshots.NewUUID(), Mode: imageMode, State: wire.MirrorImageCreating}
+	}
+	return m, nil
+}
+
+// checkParent refuses a clone of an image that is not mirrored; in the same pool
+// it may be later.
+func checkParent(ctx context.Context, img *rbd.Image, later bool) error {
+	p := img.Parent()
+	if p == nil || later && p.Pool == img.IoCtx().Pool() {
+		return nil
+	}
+	io := img.IoCtx().WithPool(p.Pool).WithNamespace(p.PoolNamespace)
+	_, err := meta.Image(ctx, io, p.ImageID)
+	if notFound(err) {
+		return fmt.Errorf("mirroring is not enabled for the parent: %w", rados.ErrInvalid)
+	}
+	return err
+}
+
 // forget removes an image's entry.
 func forget(ctx context.Context, io *rados.IoCtx, id string, m wire.MirrorImage) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
 	m.State = wire.MirrorImageDisabling
 	if err := meta.SetImage(ctx, io, id, m); err != nil {
@@ -144,8 +208,40 @@ func forget(ctx context.Context, io *rados.IoCtx, id string, m wire.MirrorImage)
 }
 
 // DisableImage ends an image's mirroring; replicas go away with it. A non-primary
-// image needs force and becomes an ordinary one.
+// image needs force and becomes an ordinary one. In journal mode journaling is
+// switched off as well; ErrJournalStays says that all but that succeeded.
 func DisableImage(ctx context.Context, io *rados.IoCtx, id string, force bool) error {
+	mode, err := meta.Mode(ctx, io)
+	if err != nil {
+		return err
+	}
+	if mode != wire.MirrorModeImage {
+		return fmt.Errorf("cannot disable mirroring in the current pool mirroring mode: %w", rados.ErrInvalid)
+	}
+	return disable(ctx, io, id, force, func(img *rbd.Image, m wire.MirrorImage) error {
+		if err := checkChildren(ctx, img); err != nil {
+			return err
+		}
+		if err := unmirror(ctx, img, m); err != nil {
+			return err
+		}
+		if m.Mode == wire.MirrorImageJournal && img.Features()&rbd.FeatureJournaling != 0 {
+			if err := img.DisableFeatures(ctx, rbd.FeatureJournaling); err != nil {
+				return fmt.Errorf("%w: %w", ErrJournalStays, err)
+			}
+		}
+		return nil
+	})
+}
+
+// ForgetImage ends the mirroring of an image that goes away, as to the trash,
+// whatever the mode of its pool. Only a primary image may go.
+func ForgetImage(ctx context.Context, io *rados.IoCtx, id string) error {
+	return disable(ctx, io, id, false, func(img *rbd.Image, m wire.MirrorImage) error { return unmirror(ctx, img, m) })
+}
+
+// disable runs f on an image whose mirroring may be ended.
+func disable(ctx context.Context, io *rados.IoCtx, id string, force bool, f func(*rbd.Image, wire.MirrorImage) error) error {
 	m, err := meta.Image(ctx, io, id)
 	if notFound(err) {
 		return nil
@@ -153,37 +249,74 @@ func DisableImage(ctx context.Context, io *rados.IoCtx, id string, force bool) e
 	if err != nil {
 		return err
 	}
-	if m.Mode != wire.MirrorImageSnapshot {
-		return ErrJournalMode
-	}
 	return with(ctx, io, id, func(img *rbd.Image) error {
-		if p, _ := PromotionOf(img); p != Primary && p != Unknown && !force {
-			return fmt.Errorf("mirrored image is not primary, add force option to disable mirroring: %w", rados.ErrInvalid)
-		}
-		children, err := img.Children(ctx, 0)
+		p, err := promotion(ctx, img, m)
 		if err != nil {
 			return err
 		}
-		for _, c := range children {
-			cio := io.WithPool(c.Pool).WithNamespace(c.PoolNamespace)
-			if cm, err := meta.Image(ctx, cio, c.ImageID); err == nil && cm.State == wire.MirrorImageEnabled {
-				return fmt.Errorf("mirroring is enabled on child image %s: %w", c.ImageName, rados.ErrBusy)
-			}
+		if p != Primary && p != Unknown && !force {
+			return fmt.Errorf("mirrored image is not primary, add force option to disable mirroring: %w", rados.ErrInvalid)
 		}
-		m.State = wire.MirrorImageDisabling
-		if err := meta.SetImage(ctx, io, id, m); err != nil {
-			return err
-		}
-		if err := setNonPrimary(ctx, img, false); err != nil {
-			return err
-		}
-		for _, s := range snapshots.Mirror(img) {
-			if err := img.RemoveSnapshot(ctx, s.ID); err != nil && !notFound(err) {
-				return err
-			}
-		}
-		return meta.RemoveImage(ctx, io, id, m.GlobalID)
+		return f(img, m)
 	})
+}
+
+// promotion tells whose image the original is of the image of an entry.
+func promotion(ctx context.Context, img *rbd.Image, m wire.MirrorImage) (p Promotion, err error) {
+	if m.Mode == wire.MirrorImageJournal {
+		p, _, err = journalPromotion(ctx, img.IoCtx(), img.ID())
+		return p, err
+	}
+	p, _ = PromotionOf(img)
+	return p, nil
+}
+
+// checkChildren refuses to end the mirroring of an image before that of its clones.
+func checkChildren(ctx context.Context, img *rbd.Image) error {
+	children, err := img.Children(ctx, 0)
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		io := img.IoCtx().WithPool(c.Pool).WithNamespace(c.PoolNamespace)
+		if m, err := meta.Image(ctx, io, c.ImageID); err == nil && m.State == wire.MirrorImageEnabled {
+			return fmt.Errorf("mirroring is enabled on child image %s: %w", c.ImageName, rados.ErrBusy)
+		}
+	}
+	return nil
+}
+
+// unmirror makes an image an ordinary one. When that fails it is mirrored still.
+func unmirror(ctx context.Context, img *rbd.Image, m wire.MirrorImage) error {
+	io, id := img.IoCtx(), img.ID()
+	m.State = wire.MirrorImageDisabling
+	if err := meta.SetImage(ctx, io, id, m); err != nil {
+		return err
+	}
+	clean := cleanSnapshots
+	if m.Mode == wire.MirrorImageJournal {
+		clean = cleanJournal
+	}
+	if err := clean(ctx, img); err != nil {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
+		defer cancel()
+		m.State = wire.MirrorImageEnabled
+		return errors.Join(err, meta.SetImage(back, io, id, m))
+	}
+	return meta.RemoveImage(ctx, io, id, m.GlobalID)
+}
+
+// cleanSnapshots takes away what mirroring by snapshots left in an image.
+func cleanSnapshots(ctx context.Context, img *rbd.Image) error {
+	if err := setNonPrimary(ctx, img, false); err != nil {
+		return err
+	}
+	for _, s := range snapshots.Mirror(img) {
+		if err := img.RemoveSnapshot(ctx, s.ID); err != nil && !notFound(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // setNonPrimary switches the feature that makes an image read-only for others.
@@ -205,7 +338,7 @@ func setNonPrimary(ctx context.Context, img *rbd.Image, on bool) error {
 	return img.NotifyUpdate(ctx)
 }
 
-// enabled returns the entry of an image that is mirrored by snapshots.
+// enabled returns the entry of an image that is mirrored.
 func enabled(ctx context.Context, io *rados.IoCtx, id string) (wire.MirrorImage, error) {
 	m, err := meta.Image(ctx, io, id)
 	switch {
@@ -215,8 +348,6 @@ func enabled(ctx context.Context, io *rados.IoCtx, id string) (wire.MirrorImage,
 		return m, err
 	case m.State != wire.MirrorImageEnabled:
 		return m, ErrImageDisabled
-	case m.Mode != wire.MirrorImageSnapshot:
-		return m, ErrJournalMode
 	}
 	return m, nil
 }
@@ -226,6 +357,9 @@ func Snapshot(ctx context.Context, io *rados.IoCtx, id string, o rbd.SnapshotOpt
 	m, err := enabled(ctx, io, id)
 	if err != nil {
 		return 0, err
+	}
+	if m.Mode != wire.MirrorImageSnapshot {
+		return 0, ErrJournalMode
 	}
 	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{SkipMirrorReadOnlyCheck: true, SkipParent: true})
 	if err != nil {
@@ -245,6 +379,9 @@ func Demote(ctx context.Context, io *rados.IoCtx, id string) error {
 	if err != nil {
 		return err
 	}
+	if m.Mode == wire.MirrorImageJournal {
+		return demoteJournal(ctx, io, id)
+	}
 	return with(ctx, io, id, func(img *rbd.Image) error {
 		if p, _ := PromotionOf(img); p != Primary {
 			return ErrNotPrimary
@@ -257,7 +394,7 @@ func Demote(ctx context.Context, io *rados.IoCtx, id string) error {
 		}
 		_, err := snapshots.CreatePrimary(ctx, img, m.GlobalID, snapshots.PrimaryOptions{Demoted: true, WithoutPeers: true, Quiesce: rbd.SnapshotOptions{SkipQuiesce: true}})
 		if err != nil {
-			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 			defer cancel()
 			if p, _ := PromotionOf(img); p == Primary {
 				err = errors.Join(err, setNonPrimary(back, img, false))
@@ -269,12 +406,12 @@ func Demote(ctx context.Context, io *rados.IoCtx, id string) error {
 
 // Resync asks the daemon to throw a replica away and make it anew.
 func Resync(ctx context.Context, io *rados.IoCtx, id string) error {
-	_, err := enabled(ctx, io, id)
-	if errors.Is(err, ErrJournalMode) {
-		return resyncJournal(ctx, io, id)
-	}
+	m, err := enabled(ctx, io, id)
 	if err != nil {
 		return err
+	}
+	if m.Mode == wire.MirrorImageJournal {
+		return resyncJournal(ctx, io, id)
 	}
 	uuid, err := meta.UUID(ctx, io.WithNamespace(""))
 	if err != nil {

@@ -86,7 +86,7 @@ func write(t *testing.T, io *rados.IoCtx, id string, b byte) error {
 	return err
 }
 
-func promotion(t *testing.T, io *rados.IoCtx, id string, want Promotion) *rbd.Image {
+func hasPromotion(t *testing.T, io *rados.IoCtx, id string, want Promotion) *rbd.Image {
 	t.Helper()
 	img, err := rbd.OpenByID(t.Context(), io, id, rbd.OpenOptions{ReadOnly: true})
 	must(t, err)
@@ -104,7 +104,7 @@ func TestAnImagesRolesAgainstARealCluster(t *testing.T) {
 	id := image(t, io, "img")
 	must(t, EnableImage(ctx, io, id))
 	must(t, EnableImage(ctx, io, id)) // once more is no error
-	promotion(t, io, id, Primary)
+	hasPromotion(t, io, id, Primary)
 	if _, err := Snapshot(ctx, io, id, rbd.SnapshotOptions{}); !errors.Is(err, snapshots.ErrNoPeer) {
 		t.Fatalf("snapshot without a peer: %v", err)
 	}
@@ -113,7 +113,7 @@ func TestAnImagesRolesAgainstARealCluster(t *testing.T) {
 		_, err := Snapshot(ctx, io, id, rbd.SnapshotOptions{})
 		must(t, err)
 	}
-	img := promotion(t, io, id, Primary)
+	img := hasPromotion(t, io, id, Primary)
 	if n := len(snapshots.Mirror(img)); n != 5 {
 		t.Fatalf("%d mirror snapshots, want 5", n)
 	}
@@ -122,7 +122,7 @@ func TestAnImagesRolesAgainstARealCluster(t *testing.T) {
 	}
 	must(t, write(t, io, id, 1))
 	must(t, Demote(ctx, io, id))
-	promotion(t, io, id, Orphan)
+	hasPromotion(t, io, id, Orphan)
 	if err := write(t, io, id, 2); !errors.Is(err, rados.ErrReadOnly) {
 		t.Fatalf("write to a demoted image: %v", err)
 	}
@@ -131,7 +131,7 @@ func TestAnImagesRolesAgainstARealCluster(t *testing.T) {
 	}
 	must(t, Resync(ctx, io, id))
 	must(t, Promote(ctx, io, id, false))
-	promotion(t, io, id, Primary)
+	hasPromotion(t, io, id, Primary)
 	if err := Promote(ctx, io, id, true); !errors.Is(err, ErrPrimary) {
 		t.Fatalf("second promotion: %v", err)
 	}
@@ -160,7 +160,7 @@ func TestForcedPromotionGoesBackToTheLastCompleteCopy(t *testing.T) {
 	_, err = img.WriteAt(ctx, []byte{3}, 0)
 	must(t, err)
 	must(t, img.Close(ctx))
-	promotion(t, io, id, NonPrimary)
+	hasPromotion(t, io, id, NonPrimary)
 	if err := Promote(ctx, io, id, false); !errors.Is(err, rados.ErrBusy) {
 		t.Fatalf("promotion without force: %v", err)
 	}
@@ -169,7 +169,7 @@ func TestForcedPromotionGoesBackToTheLastCompleteCopy(t *testing.T) {
 	}
 	must(t, Promote(ctx, io, id, true))
 	got := make([]byte, 1)
-	_, err = promotion(t, io, id, Primary).ReadAt(ctx, got, 0)
+	_, err = hasPromotion(t, io, id, Primary).ReadAt(ctx, got, 0)
 	must(t, err)
 	if got[0] != 1 {
 		t.Fatalf("byte %d, want that of the last complete copy, 1", got[0])

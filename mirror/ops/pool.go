@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
@@ -21,22 +24,121 @@ const (
 var ErrModeSame = errors.New("mirroring is already configured for this mode")
 
 // EnablePool sets the mirroring mode of a pool or namespace. ErrModeSame says
-// that it is in that mode already.
+// that it is in that mode already. In mode pool all images with a journal are
+// mirrored at once; when that fails for one, the pool is in mode image.
 func EnablePool(ctx context.Context, io *rados.IoCtx, mode uint32) error {
 	have, err := meta.Mode(ctx, io)
 	if err != nil {
 		return err
 	}
-	if have == mode {
+	switch {
+	case have == mode:
 		return ErrModeSame
+	case mode == wire.MirrorModeInitOnly && io.Namespace() != "":
+		return fmt.Errorf("init-only mode cannot be set on a namespace: %w", rados.ErrInvalid)
 	}
 	if err := setUUID(ctx, io); err != nil {
 		return err
 	}
+	return changeMode(ctx, io, have, mode)
+}
+
+// changeMode goes from one mode to another (src/librbd/api/Mirror.cc, mode_set):
+// all ways lead through mode image, in which images can be changed one by one.
+func changeMode(ctx context.Context, io *rados.IoCtx, from, to uint32) error {
+	if from != wire.MirrorModeImage {
+		if err := setMode(ctx, io, wire.MirrorModeImage); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch {
+	case to == wire.MirrorModeImage:
+		return nil
+	case to == wire.MirrorModePool:
+		err = enableAll(ctx, io)
+	case from == wire.MirrorModeImage:
+		err = noneEnabled(ctx, io)
+	default:
+		err = disableAll(ctx, io)
+	}
+	if err != nil {
+		return err
+	}
+	return setMode(ctx, io, to)
+}
+
+func setMode(ctx context.Context, io *rados.IoCtx, mode uint32) error {
 	if err := meta.SetMode(ctx, io, mode); err != nil {
 		return err
 	}
 	return meta.NotifyMode(ctx, io, mode)
+}
+
+// enableAll makes all images with a journal mirrored ones.
+func enableAll(ctx context.Context, io *rados.IoCtx) error {
+	images, err := rbd.List(ctx, io)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		img, err := rbd.OpenByID(ctx, io, i.ID, rbd.OpenOptions{ReadOnly: true, SkipParent: true})
+		if err == nil {
+			journaled := img.Features()&rbd.FeatureJournaling != 0
+			if err = img.Close(ctx); err == nil && journaled {
+				err = enableJournal(ctx, io, i.ID, true)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("error enabling mirroring for image %s: %w", i.Name, err)
+		}
+	}
+	return nil
+}
+
+// noneEnabled refuses to leave mode image while images are mirrored.
+func noneEnabled(ctx context.Context, io *rados.IoCtx) error {
+	images, err := meta.Images(ctx, io)
+	if err != nil {
+		return err
+	}
+	for id := range images {
+		m, err := meta.Image(ctx, io, id)
+		if err != nil && !notFound(err) {
+			return err
+		}
+		if err == nil && m.State == wire.MirrorImageEnabled {
+			return fmt.Errorf("failed to disable mirror mode: there are still images with mirroring enabled: %w", rados.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// disableAll ends the mirroring of all images of a pool. Parents are busy until
+// their clones are done with.
+func disableAll(ctx context.Context, io *rados.IoCtx) error {
+	for {
+		images, err := meta.Images(ctx, io)
+		if err != nil {
+			return err
+		}
+		var busy error
+		ended := false
+		for _, id := range slices.Sorted(maps.Keys(images)) {
+			err := DisableImage(ctx, io, id, false)
+			switch {
+			case errors.Is(err, rados.ErrBusy):
+				busy = fmt.Errorf("error disabling mirroring for image id %s: %w", id, err)
+			case err != nil && !errors.Is(err, ErrJournalStays):
+				return fmt.Errorf("error disabling mirroring for image id %s: %w", id, err)
+			default:
+				ended = true
+			}
+		}
+		if busy == nil || !ended {
+			return busy
+		}
+	}
 }
 
 // setUUID gives the pool or namespace a mirror uuid unless it has one.
@@ -48,8 +150,9 @@ func setUUID(ctx context.Context, io *rados.IoCtx) error {
 	return meta.SetUUID(ctx, io, snapshots.NewUUID())
 }
 
-// DisablePool ends the mirroring of a pool or namespace. Mirrored images are
-// rados.ErrInvalid in image mode, peers rados.ErrBusy.
+// DisablePool ends the mirroring of a pool or namespace: that of all its images
+// in mode pool, while in mode image mirrored images are rados.ErrInvalid. Peers
+// are rados.ErrBusy.
 func DisablePool(ctx context.Context, io *rados.IoCtx) error {
 	mode, err := meta.Mode(ctx, io)
 	if err != nil {
@@ -67,17 +170,7 @@ func DisablePool(ctx context.Context, io *rados.IoCtx) error {
 			return fmt.Errorf("mirror peers still registered: %w", rados.ErrBusy)
 		}
 	}
-	images, err := meta.Images(ctx, io)
-	if err != nil {
-		return err
-	}
-	if len(images) > 0 {
-		return fmt.Errorf("%d images are mirrored: disable them first: %w", len(images), rados.ErrInvalid)
-	}
-	if err := meta.SetMode(ctx, io, wire.MirrorModeDisabled); err != nil {
-		return err
-	}
-	return meta.NotifyMode(ctx, io, wire.MirrorModeDisabled)
+	return changeMode(ctx, io, mode, wire.MirrorModeDisabled)
 }
 
 // SiteName returns the name under which peers know the cluster: its fsid unless

@@ -9,6 +9,7 @@ import (
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // stopWait is how long a forced promotion waits for a replayer to let go.
@@ -22,6 +23,9 @@ func Promote(ctx context.Context, io *rados.IoCtx, id string, force bool) error 
 	m, err := enabled(ctx, io, id)
 	if err != nil {
 		return err
+	}
+	if m.Mode == wire.MirrorImageJournal {
+		return promoteJournal(ctx, io, id, force)
 	}
 	return with(ctx, io, id, func(img *rbd.Image) error {
 		p, _ := PromotionOf(img)

@@ -170,13 +170,13 @@ func create(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	mirrored, err := c.mirrorMode(ctx, io)
+	enable, err := c.mirrorMode(ctx, io, &o)
 	if err != nil {
 		return err
 	}
 	id, err := rbd.Create(ctx, io, s.Image, size, o)
-	if err == nil && mirrored {
-		if err = ops.EnableImage(ctx, io, id); err != nil {
+	if err == nil && enable != nil {
+		if err = enable(ctx, io, id); err != nil {
 			err = errors.Join(err, rbd.Remove(ctx, io, s.Image, nil))
 		}
 	}
@@ -191,26 +191,29 @@ func create(ctx context.Context, c *call) error {
 	return nil
 }
 
-// mirrorMode reads --mirror-image-mode and reports whether the new image is to be
-// mirrored by snapshots.
-func (c *call) mirrorMode(ctx context.Context, io *rados.IoCtx) (bool, error) {
+// mirrorMode reads --mirror-image-mode and returns what makes the new image a
+// mirrored one, nil if nothing shall. In journal mode it gets a journal from the
+// beginning.
+func (c *call) mirrorMode(ctx context.Context, io *rados.IoCtx, o *rbd.CreateOptions) (enable func(context.Context, *rados.IoCtx, string) error, err error) {
 	switch c.String("mirror-image-mode") {
 	case "":
-		return false, nil
+		return nil, nil
 	case "snapshot":
+		enable = ops.EnableImage
 	case "journal":
-		return false, &cli.UsageError{Code: exitNotSupported, Msg: "rbd: --mirror-image-mode journal is not supported: use 'rbd mirror image enable' on the new image"}
+		enable = ops.EnableJournalImage
+		o.FeaturesSet |= rbd.FeatureExclusiveLock | rbd.FeatureJournaling
 	default:
-		return false, badOption("mirror-image-mode")
+		return nil, badOption("mirror-image-mode")
 	}
 	mode, err := meta.Mode(ctx, io)
 	if err == nil && mode == wire.MirrorModeDisabled {
 		err = rados.ErrNotFound
 	}
 	if err != nil {
-		return false, failed(err, "rbd: create error")
+		return nil, failed(err, "rbd: create error")
 	}
-	return true, nil
+	return enable, nil
 }
 
 // thickProvision writes zeros to all of the image, so that its space is taken.

@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
-	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/ops"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
-	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // mirrorTarget is the image that a command is about.
@@ -62,14 +60,15 @@ func mirrorImageEnable(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	enable := ops.EnableJournalImage
 	switch mode := argOf(rest, 0); mode {
-	case "snapshot":
 	case "", "journal":
-		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: mirroring by the journal is not part of rbdm yet: say 'snapshot'"}
+	case "snapshot":
+		enable = ops.EnableImage
 	default:
 		return invalidf("rbd: invalid mode name: %s", mode)
 	}
-	if err := ops.EnableImage(ctx, t.io, t.id); err != nil {
+	if err := enable(ctx, t.io, t.id); err != nil {
 		return logged(err)
 	}
 	c.printf("Mirroring enabled\n")
@@ -81,14 +80,12 @@ func mirrorImageDisable(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	mode, err := meta.Mode(ctx, t.io)
+	err = ops.DisableImage(ctx, t.io, t.id, c.Has("force"))
+	if errors.Is(err, ops.ErrJournalStays) {
+		c.warnf("%s", logLine(err))
+		err = nil
+	}
 	if err != nil {
-		return failed(err, "rbd: failed to retrieve mirror mode")
-	}
-	if mode == wire.MirrorModeDisabled {
-		return logged(fmt.Errorf("mirroring is not enabled in the pool: %w", rados.ErrInvalid))
-	}
-	if err := ops.DisableImage(ctx, t.io, t.id, c.Has("force")); err != nil {
 		return logged(err)
 	}
 	c.printf("Mirroring disabled\n")
@@ -150,6 +147,9 @@ func mirrorImageSnapshot(ctx context.Context, c *call) error {
 	}
 	o := rbd.SnapshotOptions{SkipQuiesce: c.Has("skip-quiesce"), IgnoreQuiesceError: c.Has("ignore-quiesce-error")}
 	id, err := ops.Snapshot(ctx, t.io, t.id, o)
+	if errors.Is(err, ops.ErrJournalMode) {
+		return invalidf("rbd: snapshot based mirroring not enabled on the image")
+	}
 	if err != nil {
 		return failedBecause(err, "rbd: error creating snapshot")
 	}

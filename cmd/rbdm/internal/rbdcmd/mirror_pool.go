@@ -54,9 +54,6 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 		}
 		return invalidf("rbd: mirror mode was not specified")
 	}
-	if mode == int(wire.MirrorModePool) {
-		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: mode 'pool' mirrors by the journal, which is not part of rbdm yet: say 'image'"}
-	}
 	io, err := c.pool(ctx, s)
 	if err != nil {
 		return err
@@ -74,6 +71,9 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 	if err != nil {
 		return failed(err, "rbd: failed to retrieve mirror mode")
 	}
+	if have != uint32(mode) && have != wire.MirrorModeDisabled && have != wire.MirrorModeInitOnly && mode != int(wire.MirrorModeInitOnly) {
+		c.warnf("note: changing mirroring mode from %s to %s", mirrorModes[have], mirrorModes[mode])
+	}
 	err = ops.EnablePool(ctx, io, uint32(mode))
 	switch {
 	case errors.Is(err, ops.ErrModeSame):
@@ -81,9 +81,7 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 			c.printf("rbd: mirroring is already configured for %s mode\n", mirrorModes[mode])
 		}
 	case err != nil:
-		return because(err, "failed to enable mirroring")
-	case have != wire.MirrorModeDisabled && have != wire.MirrorModeInitOnly && mode != int(wire.MirrorModeInitOnly):
-		c.warnf("note: changing mirroring mode from %s to %s", mirrorModes[have], mirrorModes[mode])
+		return logged(err)
 	}
 	return nil
 }

@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
-	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/ops"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
-	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // trashHandlers are the commands about the trash.
@@ -87,30 +85,13 @@ func trashMove(ctx context.Context, c *call) error {
 	return nil
 }
 
-// stopMirroring disables the mirroring of a primary image, with its mirror
-// snapshots. Others are left as they are.
+// stopMirroring ends the mirroring of an image that goes to the trash.
 func stopMirroring(ctx context.Context, io *rados.IoCtx, name string) error {
 	id, err := rbd.LookupID(ctx, io, name)
 	if err != nil {
 		return nil // what is to be done next says why
 	}
-	m, err := meta.Image(ctx, io, id)
-	if errors.Is(err, rados.ErrNotFound) || err == nil && m.Mode != wire.MirrorImageSnapshot {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{ReadOnly: true, SkipParent: true})
-	if err != nil {
-		return err
-	}
-	role, _ := ops.PromotionOf(img)
-	closeImage(img, &err)
-	if err != nil || role != ops.Primary {
-		return err
-	}
-	return ops.DisableImage(ctx, io, id, false)
+	return ops.ForgetImage(ctx, io, id)
 }
 
 // trashID reads the pool and the id of an image in the trash.
