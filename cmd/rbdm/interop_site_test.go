@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -125,8 +126,31 @@ func equal(t *testing.T, a *site, specA string, b *site, specB string) {
 	t.Helper()
 	pa, pb := a.export(t, specA), b.export(t, specB)
 	if out, err := exec.CommandContext(t.Context(), "cmp", pa, pb).CombinedOutput(); err != nil {
-		t.Fatalf("%s of %s differs from %s of %s: %s", specB, b.name, specA, a.name, out)
+		t.Fatalf("%s of %s differs from %s of %s: %s%s", specB, b.name, specA, a.name, out, differences(pa, pb))
 	}
+}
+
+// differences lists where two exports differ, in bytes, to the sector.
+func differences(pathA, pathB string) string {
+	pa, errA := os.ReadFile(pathA)
+	pb, errB := os.ReadFile(pathB)
+	if err := errors.Join(errA, errB); err != nil {
+		return err.Error()
+	}
+	const sector = 512
+	var out strings.Builder
+	for at, from := 0, -1; at < min(len(pa), len(pb))+sector && out.Len() < 1000; at += sector {
+		end := min(at+sector, len(pa), len(pb))
+		same := at >= end || bytes.Equal(pa[at:end], pb[at:end])
+		switch {
+		case !same && from < 0:
+			from = at
+		case same && from >= 0:
+			fmt.Fprintf(&out, "%d-%d: %x, %x\n", from, at, pa[from:from+8], pb[from:from+8])
+			from = -1
+		}
+	}
+	return out.String()
 }
 
 // daemon is a running rbd-mirror, ours or the release's own.
