@@ -122,13 +122,13 @@ func (img *Image) removeData(ctx context.Context, how removal) error {
 	if err := img.watchedByOthers(ctx); err != nil {
 		return err
 	}
-	if err := img.inGroup(ctx); err != nil {
-		return err
-	}
 	for _, s := range h.snaps {
 		if !isMirror(s.Namespace) && !(isTrash(s.Namespace) && s.Children == 0) {
 			return fmt.Errorf("it has snapshots: %w", rados.ErrNotEmpty)
 		}
+	}
+	if err := img.inGroup(ctx); err != nil {
+		return err
 	}
 	if err := img.AcquireLock(ctx); err != nil {
 		return err

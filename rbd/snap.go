@@ -74,10 +74,10 @@ func (img *Image) addSnapshot(ctx context.Context, name string, ns SnapshotNames
 	}
 	if !o.SkipQuiesce && img.watch != nil {
 		unquiesce, err := img.watch.quiesce(ctx)
+		defer unquiesce()
 		if err != nil && !o.IgnoreQuiesceError {
 			return 0, fmt.Errorf("quiesce: %w", err)
 		}
-		defer unquiesce()
 	}
 	if err := img.gate.Block(ctx); err != nil {
 		return 0, err

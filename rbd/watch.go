@@ -331,20 +331,46 @@ func (hw *headerWatch) client() wire.ClientID {
 func (hw *headerWatch) acquired() []byte { return acquiredMessage(hw.client()) }
 func (hw *headerWatch) released() []byte { return releasedMessage(hw.client()) }
 
+// quiesceTimeout is how long one request to hold writes back waits for the answers:
+// freezing a file system may take several.
+const quiesceTimeout = 5 * time.Second
+
 // quiesce asks the other openers to hold their writes back until the returned
-// function is called.
+// function is called, which it must be after an error, too: some may do so by then.
 func (hw *headerWatch) quiesce(ctx context.Context) (unquiesce func(), err error) {
 	ws, err := hw.img.Watchers(ctx)
-	if err != nil {
+	if err != nil || len(ws) <= 1 {
 		return func() {}, err
-	}
-	if len(ws) <= 1 {
-		return func() {}, nil
 	}
 	id := hw.img.requests.next(hw.img)
 	unquiesce = func() { hw.announce(unquiesceMessage(id)) }
-	_, err = hw.ask(ctx, quiesceMessage(id), notifyTimeout)
-	return unquiesce, err
+	for left := hw.img.settings.uint("rbd_quiesce_notification_attempts"); ; left-- {
+		res, err := hw.img.io.Notify(ctx, hw.img.oid, quiesceMessage(id), quiesceTimeout)
+		if err == nil {
+			return unquiesce, refusalOf(res)
+		}
+		if !errors.Is(err, rados.ErrTimedOut) || left <= 1 {
+			return unquiesce, err
+		}
+	}
+}
+
+// refusalOf returns the error of an opener that cannot hold its writes back. Those
+// that know no such request have none.
+func refusalOf(res *rados.NotifyResult) error {
+	for _, a := range res.Acks {
+		if len(a.Payload) == 0 {
+			continue
+		}
+		result, err := decodeResponse(a.Payload)
+		if err == nil {
+			err = resultError(result)
+		}
+		if err != nil && !errors.Is(err, rados.ErrNotSupported) {
+			return err
+		}
+	}
+	return nil
 }
 
 // NotifyUpdate tells everybody who has the image open that its header changed.

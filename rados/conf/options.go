@@ -102,6 +102,7 @@ var options = map[string]option{
 	"rbd_move_to_trash_on_remove_expire_seconds":          {kindInt, "0"},
 	"rbd_move_to_trash_on_remove":                         {kindBool, "false"},
 	"rbd_non_blocking_aio":                                {kindBool, "true"},
+	"rbd_quiesce_notification_attempts":                   {kindInt, "10"},
 	"rbd_read_from_replica_policy":                        {kindString, "default"},
 	"rbd_request_timed_out_seconds":                       {kindInt, "30"},
 	"rbd_skip_partial_discard":                            {kindBool, "true"},
