@@ -29,11 +29,14 @@ var commandLists = []commandList{
 	{name: "rbd-more-commands", fill: fillForMore, least: 98},
 	{name: "rbd-data-commands", fill: fillForData, least: 98, files: true},
 	{name: "rbd-journal-commands", least: 98},
+	{name: "rbd-group-commands", fill: fillForMirroring, least: 98},
 	{name: "rbd-help-commands", least: 98},
 }
 
 var (
 	volatileJournal = regexp.MustCompile(`journal_data\.\d+\.`)
+	volatileGroup   = regexp.MustCompile(`\.group\.[0-9a-f]+_[0-9a-f]+_[0-9a-f]+`)
+	volatileGroupID = regexp.MustCompile(`(group_id": ?"|<group_id>|"id": ?"|<id>)[0-9a-f]{6,}|(?m:^[0-9a-f]{6,}( \S+ (?:in)?complete)$)`)
 	volatileStamp   = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 	volatileKey     = regexp.MustCompile(`\bA[Qg][A-Za-z0-9+/]{30,}=*`)
 	volatileToken   = regexp.MustCompile(`\beyJ[A-Za-z0-9+/]{60,}=*`)
@@ -42,7 +45,7 @@ var (
 	volatileSecond  = regexp.MustCompile(`(?m)^ *\d+ +\d+ +[\d.e+]+ +[\d.]+ [KMG]?i?B/s\n`)
 	volatileMirror  = regexp.MustCompile(`(?m)^( *)\d+ (\.mirror\.)`)
 	volatileRow     = regexp.MustCompile(`(?m)^( *)\d+ (.* \d+ [KMG]iB .*DATE)`)
-	volatileSnapID  = regexp.MustCompile(`(Snapshot ID: |"id": ?|<id>|"snapshot_id": ?|<snapshot_id>)\d+`)
+	volatileSnapID  = regexp.MustCompile(`(Snapshot ID: |"id": ?|<id>|snap id: |"snap_id": ?|<snap_id>|"snapshot_id": ?|<snapshot_id>)\d+`)
 	firstUUID       = regexp.MustCompile(`"uuid":"([^"]*)"`)
 )
 
@@ -114,6 +117,8 @@ func (at cliSide) outcome(t *testing.T, line string) string {
 // steadyMirror replaces what differs from pool to pool in the output of mirror
 // commands: uuids, and when something happened.
 func steadyMirror(text string) string {
+	text = volatileGroupID.ReplaceAllString(text, "${1}ID${2}")
+	text = volatileGroup.ReplaceAllString(text, ".group.ID")
 	text = volatileJournal.ReplaceAllString(text, "journal_data.N.")
 	text = strings.ReplaceAll(text, "ID \n", "ID\n") // a column as wide as the longest id
 	text = volatileStamp.ReplaceAllString(text, "TIME")

@@ -3,6 +3,7 @@ package rbdcmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/bits"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
@@ -14,7 +15,7 @@ const (
 	textHasSnaps = "rbd: image has snapshots - these must be deleted with 'rbd snap purge' before the image can be removed."
 	textWatchers = "rbd: error: image still has watchers\n" +
 		"This means the image is still open or the client using it crashed. Try again after closing/unmapping it or waiting 30s for the crashed client to timeout."
-	textInGroup = "rbd: error: image belongs to a group\nRemove the image from the group and try again."
+	textInGroup = "rbd: error: image belongs to a group%s\nRemove the image from the group and try again."
 )
 
 // errTooManyLinks is EMLINK: how librbd refuses to remove an image in a group.
@@ -41,9 +42,23 @@ func remove(ctx context.Context, c *call) error {
 	case errors.Is(err, rados.ErrBusy):
 		return &cli.UsageError{Code: exitCode(err), Msg: textWatchers, Err: err}
 	case errors.Is(err, errTooManyLinks):
-		return &cli.UsageError{Code: exitCode(err), Msg: textInGroup, Err: err}
+		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf(textInGroup, groupOf(ctx, io, s.Image)), Err: err}
 	}
 	return failed(err, "rbd: delete error")
+}
+
+// groupOf returns " " and the group that the image is in, or nothing if that cannot
+// be found out.
+func groupOf(ctx context.Context, io *rados.IoCtx, name string) string {
+	img, err := rbd.Open(ctx, io, name, rbd.OpenOptions{ReadOnly: true, SkipParent: true})
+	if err != nil {
+		return ""
+	}
+	group, _ := imageGroup(ctx, img)
+	if closeImage(img, &err); group == "" {
+		return ""
+	}
+	return " " + group
 }
 
 // rename is `rbd mv`.

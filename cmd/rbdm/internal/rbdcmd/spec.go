@@ -80,6 +80,10 @@ type specArg struct {
 	dest      bool
 	noImage   bool // the command also takes a pool alone
 	imageWord string
+	// group names a group in place of an image: --group, which is no specification.
+	group bool
+	// prefix stands before the options "pool" and "namespace".
+	prefix string
 }
 
 // read returns the specification. The pool is "" where none is named: the caller
@@ -92,13 +96,22 @@ func (a specArg) read(in *cli.Invocation) (spec, error) {
 // take is read, and returns the positional arguments that follow. An image that
 // is given as an option leaves all of them; the option may be a specification.
 func (a specArg) take(in *cli.Invocation) (spec, []string, error) {
-	prefix, image, snap := "", "image", "snap"
+	prefix, image, snap := a.prefix, "image", "snap"
 	if a.dest {
 		prefix, image, snap = "dest-", "dest", "dest-snap"
 	}
+	switch {
+	case a.group && a.dest:
+		image = "dest-group"
+	case a.group:
+		image = "group"
+	}
 	s := spec{Pool: in.String(prefix + "pool"), Namespace: in.String(prefix + "namespace"), Snap: in.String(snap)}
 	text, rest := in.String(image), in.Args[min(a.arg, len(in.Args)):]
-	if text == "" && len(rest) > 0 {
+	if a.group {
+		s.Image, text = text, ""
+	}
+	if text == "" && s.Image == "" && len(rest) > 0 {
 		text, rest = rest[0], rest[1:]
 	}
 	if text != "" {
@@ -122,7 +135,10 @@ func (a specArg) take(in *cli.Invocation) (spec, []string, error) {
 
 func (a specArg) check(s spec) error {
 	word, snapWord := a.imageWord, "snapshot"
-	if word == "" {
+	switch {
+	case a.group:
+		word = "group"
+	case word == "":
 		word = "image"
 	}
 	if a.dest {

@@ -3,6 +3,7 @@ package rbdcmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -73,10 +74,15 @@ func trashMove(ctx context.Context, c *call) error {
 	if delay < 0 {
 		return invalidf("rbd: cannot use a date in the past as an expiration date")
 	}
-	if err := stopMirroring(ctx, io, s.Image); err != nil {
-		return failed(err, "rbd: deferred delete error")
+	if groupOf(ctx, io, s.Image) != "" { // before its mirroring is stopped
+		err = errTooManyLinks
+	} else if err = stopMirroring(ctx, io, s.Image); err == nil {
+		_, err = rbd.TrashMove(ctx, io, s.Image, rbd.MoveOptions{Delay: delay})
 	}
-	if _, err := rbd.TrashMove(ctx, io, s.Image, rbd.MoveOptions{Delay: delay}); err != nil {
+	switch {
+	case errors.Is(err, errTooManyLinks):
+		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf(textInGroup, ""), Err: err}
+	case err != nil:
 		return failed(err, "rbd: deferred delete error")
 	}
 	if delay >= time.Second && !c.before(ctx, release18) {
