@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop conformance cli-diff bench-cli clean
+.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop conformance fake-mirror cli-diff bench-cli clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -52,6 +52,9 @@ conformance: ## Ceph's own test suites against the fake cluster (root, Debian)
 	scripts/interop-env 18 20
 	scripts/conformance 20
 	scripts/conformance 18
+
+fake-mirror: ## Ceph's own rbd-mirror between two fake clusters (root, Debian)
+	scripts/fake-mirror 16 18 20
 
 clean:
 	rm -rf bin dist
