@@ -57,6 +57,8 @@ type imageReplayer struct {
 
 	stats replayStats
 	fresh bool
+	// journal: the local image is, or is to be, mirrored by its journal.
+	journal bool
 	// copying says that the local image must not be given away just now.
 	copying atomic.Bool
 
@@ -122,7 +124,11 @@ func (r *imageReplayer) run(ctx context.Context) {
 		// What failed may itself have told the watchers of a change, this one among
 		// them.
 		rest(ctx, pause/8)
-		r.wait(ctx, pause)
+		if r.journal {
+			r.waitForPrimary(ctx, pause, err)
+		} else {
+			r.wait(ctx, pause)
+		}
 		pause = min(2*pause, retryLast)
 	}
 }
@@ -196,6 +202,7 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 	if err != nil {
 		return fmt.Errorf("local image: %w", err)
 	}
+	r.journal = localID != "" && localEntry.Mode == wire.MirrorImageJournal
 	if localID != "" && localEntry.State == wire.MirrorImageDisabling {
 		return r.finishDisabling(ctx, localID, localEntry)
 	}
@@ -222,7 +229,7 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 			r.findName(ctx, localID, "")
 			r.say(wire.MirrorStatusStopped, "local image is primary")
 			r.keepTags(ctx, localID)
-			return r.park(ctx, wire.MirrorStatusStopped, "local image is primary")
+			return r.parkPrimary(ctx)
 		}
 	}
 	if local != nil && localEntry.Mode == wire.MirrorImageSnapshot {
@@ -247,6 +254,7 @@ func (r *imageReplayer) bothSites(ctx context.Context, promoted context.CancelCa
 	if localID == "" && remoteID == "" {
 		return errDone
 	}
+	r.journal = r.journal || localID == "" && remoteEntry.Mode == wire.MirrorImageJournal
 	r.findName(rctx, localID, remoteID)
 	if remoteID == "" {
 		return r.remoteGone(ctx, local)

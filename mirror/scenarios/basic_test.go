@@ -15,10 +15,16 @@ import (
 const image = pool + "/image"
 
 // mirrored returns a world with one image on site-a that is mirrored to site-b.
-func mirrored(t *testing.T) *world {
+func mirrored(t *testing.T) *world { return mirroredBy(t, false) }
+
+// mirroredByJournal is mirrored with a journal.
+func mirroredByJournal(t *testing.T) *world { return mirroredBy(t, true) }
+
+func mirroredBy(t *testing.T, journal bool) *world {
 	t.Helper()
 	t.Parallel()
 	w := newWorld(t)
+	w.journal = journal
 	w.a.create(image, imageSize, rbd.CreateOptions{})
 	w.a.write(image, 1)
 	w.a.enable(image)
@@ -78,7 +84,7 @@ func testNamespaces(t *testing.T, onA, onB string) {
 	w.a.write(there, 2)
 	w.a.mirror(there)
 	w.synced(w.a, w.b, there, here)
-	w.b.awaitStatus(here, "up+replaying", `"replay_state":"idle"`)
+	w.b.awaitStatus(here, "up+replaying", w.idle())
 	require.NoError(t, ops.DisableImage(w.ctx, w.a.io(there), w.a.id(there), false))
 	require.NoError(t, rbd.Remove(w.ctx, w.a.io(there), "image", nil))
 	w.b.awaitGone(here)
@@ -89,32 +95,36 @@ func TestScenario01DefaultToOtherNamespace(t *testing.T) { testNamespaces(t, "",
 
 func TestScenario02OtherToDefaultNamespace(t *testing.T) { testNamespaces(t, "ns1", "") }
 
-func TestScenario03AddImage(t *testing.T) {
-	w := mirrored(t)
-	w.a.with(image, func(img *rbd.Image) error { return img.MetadataSet(w.ctx, "key", []byte("value")) })
+func TestScenario03AddImage(t *testing.T) { scenario03(mirrored(t)) }
+
+func scenario03(w *world) {
+	w.Helper()
+	w.a.with(image, func(img disk) error { return img.MetadataSet(w.ctx, "key", []byte("value")) })
 	w.a.write(image, 2)
 	w.a.mirror(image)
 	w.synced(w.a, w.b, image)
 	replica := w.b.open(image, rbd.OpenOptions{ReadOnly: true})
 	defer replica.Close(w.ctx)
 	v, err := replica.MetadataGet(w.ctx, "key")
-	require.NoError(t, err)
-	require.Equal(t, "value", string(v))
-	w.b.awaitStatus(image, "up+replaying", `"replay_state":"idle"`)
+	require.NoError(w, err)
+	require.Equal(w, "value", string(v))
+	w.b.awaitStatus(image, "up+replaying", w.idle())
 	// No daemon runs on site-a, but site-b tells it of its own state.
 	state, _ := w.a.status(w.a.io(image), w.a.gid(image))
-	require.Equal(t, "down+unknown", state)
+	require.Equal(w, "down+unknown", state)
 	s, err := meta.Status(w.ctx, w.a.io(image), w.a.gid(image))
-	require.NoError(t, err)
-	require.Len(t, s.Remotes, 1)
-	require.Equal(t, wire.MirrorStatusReplaying, s.Remotes[0].State)
-	require.True(t, s.Remotes[0].Up)
+	require.NoError(w, err)
+	require.Len(w, s.Remotes, 1)
+	require.Equal(w, wire.MirrorStatusReplaying, s.Remotes[0].State)
+	require.True(w, s.Remotes[0].Up)
 	replica.Close(w.ctx)
 	w.removed()
 }
 
-func TestScenario04And05ImageAddedWhileTheDaemonIsStopped(t *testing.T) {
-	w := mirrored(t)
+func TestScenario04And05ImageAddedWhileTheDaemonIsStopped(t *testing.T) { scenario04(mirrored(t)) }
+
+func scenario04(w *world) {
+	w.Helper()
 	w.b.stop()
 	w.a.create(pool+"/late", imageSize, rbd.CreateOptions{})
 	w.a.write(pool+"/late", 3)
@@ -129,8 +139,10 @@ func TestScenario04And05ImageAddedWhileTheDaemonIsStopped(t *testing.T) {
 	w.synced(w.a, w.b, image)
 }
 
-func TestScenario06AdminSocket(t *testing.T) {
-	w := mirrored(t)
+func TestScenario06AdminSocket(t *testing.T) { scenario06(mirrored(t)) }
+
+func scenario06(w *world) {
+	w.Helper()
 	w.a.create(pool+"/other", imageSize, rbd.CreateOptions{})
 	w.a.enable(pool + "/other")
 	w.synced(w.a, w.b, pool+"/other")
@@ -141,29 +153,32 @@ func TestScenario06AdminSocket(t *testing.T) {
 				w.b.admin("rbd mirror stop" + stopped)
 				w.b.awaitStatus(image, "up+stopped", "stopped")
 				w.b.admin("rbd mirror " + verb + started)
-				w.b.awaitStatus(image, "up+replaying", "idle")
+				w.b.awaitStatus(image, "up+replaying", w.idle())
 				w.b.admin("rbd mirror start")
 			}
 		}
 	}
-	require.Contains(t, w.b.admin("rbd mirror status"), `"rbd/other"`)
-	require.JSONEq(t, `{"name":"rbd/image","state":"Replaying"}`, w.b.admin("rbd mirror status rbd/image"))
+	require.Contains(w, w.b.admin("rbd mirror status"), `"rbd/other"`)
+	require.JSONEq(w, `{"name":"rbd/image","state":"Replaying"}`, w.b.admin("rbd mirror status rbd/image"))
 	w.b.admin("rbd mirror stop rbd/image")
+	before := w.b.contentOf(image)
 	w.a.write(image, 2)
 	w.a.mirror(image)
 	w.a.write(pool+"/other", 2)
 	w.a.mirror(pool + "/other")
 	w.synced(w.a, w.b, pool+"/other")
-	require.Equal(t, 1, w.b.mirrorSnaps(image), "the stopped image was replayed")
+	require.True(w, before == w.b.contentOf(image), "the stopped image was replayed")
 	w.b.admin("rbd mirror flush")
 	w.b.admin("rbd mirror start rbd/image")
 	w.synced(w.a, w.b, image)
 }
 
-func TestScenario07RenameImage(t *testing.T) {
-	w := mirrored(t)
+func TestScenario07RenameImage(t *testing.T) { scenario07(mirrored(t)) }
+
+func scenario07(w *world) {
+	w.Helper()
 	for i, names := range [][2]string{{"image", "renamed"}, {"renamed", "image"}} {
-		w.a.with(pool+"/"+names[0], func(img *rbd.Image) error { return img.Rename(w.ctx, names[1]) })
+		w.a.with(pool+"/"+names[0], func(img disk) error { return img.Rename(w.ctx, names[1]) })
 		w.a.write(pool+"/"+names[1], uint64(i))
 		w.a.mirror(pool + "/" + names[1])
 		w.synced(w.a, w.b, pool+"/"+names[1])
@@ -171,22 +186,26 @@ func TestScenario07RenameImage(t *testing.T) {
 	w.removed()
 }
 
-func TestScenario08TrashMoveDeletesTheReplica(t *testing.T) {
-	w := mirrored(t)
+func TestScenario08TrashMoveDeletesTheReplica(t *testing.T) { scenario08(mirrored(t)) }
+
+func scenario08(w *world) {
+	w.Helper()
 	id := w.a.id(image)
 	// What `rbd trash mv` does: it ends the mirroring first.
 	w.a.disable(image)
 	_, err := rbd.TrashMove(w.ctx, w.a.io(image), "image", rbd.MoveOptions{})
-	require.NoError(t, err)
+	require.NoError(w, err)
 	w.b.awaitGone(image)
-	require.NoError(t, rbd.TrashRestore(w.ctx, w.a.io(image), id, "image"))
+	require.NoError(w, rbd.TrashRestore(w.ctx, w.a.io(image), id, "image"))
 	w.a.enable(image)
 	w.synced(w.a, w.b, image)
 	w.removed()
 }
 
-func TestScenario09RemovedImagesLeaveNothing(t *testing.T) {
-	w := mirrored(t)
+func TestScenario09RemovedImagesLeaveNothing(t *testing.T) { scenario09(mirrored(t)) }
+
+func scenario09(w *world) {
+	w.Helper()
 	for i := range 5 {
 		s := fmt.Sprintf("%s/image%d", pool, i)
 		w.a.create(s, 1<<20, rbd.CreateOptions{})
@@ -196,14 +215,16 @@ func TestScenario09RemovedImagesLeaveNothing(t *testing.T) {
 	for i := range 5 {
 		s := fmt.Sprintf("%s/image%d", pool, i)
 		w.a.disable(s)
-		require.NoError(t, rbd.Remove(w.ctx, w.a.io(s), base(s), nil))
+		require.NoError(w, rbd.Remove(w.ctx, w.a.io(s), base(s), nil))
 		w.b.awaitGone(s)
 	}
 	w.removed()
 }
 
-func TestScenario10DemoteAndPromoteOnTheSameCluster(t *testing.T) {
-	w := mirrored(t)
+func TestScenario10DemoteAndPromoteOnTheSameCluster(t *testing.T) { scenario10(mirrored(t)) }
+
+func scenario10(w *world) {
+	w.Helper()
 	w.a.demote(image)
 	w.synced(w.a, w.b, image)
 	w.a.promote(image, false)
@@ -213,11 +234,13 @@ func TestScenario10DemoteAndPromoteOnTheSameCluster(t *testing.T) {
 	w.removed()
 }
 
-func TestScenario25SnapshotRenamedTwentyTimes(t *testing.T) {
-	w := mirrored(t)
+func TestScenario25SnapshotRenamedTwentyTimes(t *testing.T) { scenario25(mirrored(t)) }
+
+func scenario25(w *world) {
+	w.Helper()
 	w.a.snap(image, "snap0")
 	for i := range 20 {
-		w.a.with(image, func(img *rbd.Image) error {
+		w.a.with(image, func(img disk) error {
 			s, _ := img.UserSnapshot(fmt.Sprintf("snap%d", i))
 			return img.RenameSnapshot(w.ctx, s.ID, fmt.Sprintf("snap%d", i+1))
 		})

@@ -19,7 +19,7 @@ import (
 func (w *world) moved(from, to *site, spec string) {
 	w.Helper()
 	if to.stop != nil {
-		to.awaitStatus(spec, "up+replaying", "idle")
+		to.awaitStatus(spec, "up+replaying", w.idle())
 	}
 	from.demote(spec)
 	w.synced(from, to, spec)
@@ -31,11 +31,13 @@ func (w *world) moved(from, to *site, spec string) {
 	to.promote(spec, false)
 }
 
-func TestScenario11FailoverAndFailbackUnmodified(t *testing.T) {
-	w := mirrored(t)
+func TestScenario11FailoverAndFailbackUnmodified(t *testing.T) { scenario11(mirrored(t)) }
+
+func scenario11(w *world) {
+	w.Helper()
 	w.a.run()
 	w.moved(w.a, w.b, image)
-	w.a.awaitStatus(image, "up+replaying", "idle")
+	w.a.awaitStatus(image, "up+replaying", w.idle())
 	w.b.awaitStatus(image, "up+stopped", "local image is primary")
 	w.synced(w.b, w.a, image)
 	w.moved(w.b, w.a, image)
@@ -43,8 +45,10 @@ func TestScenario11FailoverAndFailbackUnmodified(t *testing.T) {
 	w.removed()
 }
 
-func TestScenario12FailoverAndFailbackWithWrites(t *testing.T) {
-	w := mirrored(t)
+func TestScenario12FailoverAndFailbackWithWrites(t *testing.T) { scenario12(mirrored(t)) }
+
+func scenario12(w *world) {
+	w.Helper()
 	w.a.run()
 	w.a.write(image, 2)
 	w.moved(w.a, w.b, image)
@@ -92,8 +96,10 @@ func TestScenario15TwentyRoundsOnTheSameCluster(t *testing.T) {
 	})
 }
 
-func TestScenario16ForcedPromotionWhileBothRun(t *testing.T) {
-	w := mirrored(t)
+func TestScenario16ForcedPromotionWhileBothRun(t *testing.T) { scenario16(mirrored(t)) }
+
+func scenario16(w *world) {
+	w.Helper()
 	w.a.run()
 	w.b.promote(image, true)
 	w.a.awaitStatus(image, "up+stopped", "local image is primary")
@@ -102,7 +108,7 @@ func TestScenario16ForcedPromotionWhileBothRun(t *testing.T) {
 	w.b.write(image, 3)
 	for _, s := range []*site{w.a, w.b} {
 		s.disable(image)
-		require.NoError(t, rbd.Remove(w.ctx, s.io(image), "image", nil))
+		require.NoError(w, rbd.Remove(w.ctx, s.io(image), "image", nil))
 	}
 	w.eventually("both gone", func() (bool, string) {
 		for _, s := range []*site{w.a, w.b} {
@@ -115,8 +121,10 @@ func TestScenario16ForcedPromotionWhileBothRun(t *testing.T) {
 	w.clean()
 }
 
-func TestScenario26DemotedWhileTheDaemonIsOffline(t *testing.T) {
-	w := mirrored(t)
+func TestScenario26DemotedWhileTheDaemonIsOffline(t *testing.T) { scenario26(mirrored(t)) }
+
+func scenario26(w *world) {
+	w.Helper()
 	w.a.run()
 	w.b.stop()
 	w.a.write(image, 2)
@@ -126,11 +134,13 @@ func TestScenario26DemotedWhileTheDaemonIsOffline(t *testing.T) {
 	w.a.awaitStatus(image, "up+unknown", "remote image")
 	w.b.awaitStatus(image, "up+unknown", "remote image")
 	w.b.promote(image, false)
-	w.a.awaitStatus(image, "up+replaying", "idle")
+	w.a.awaitStatus(image, "up+replaying", w.idle())
 }
 
-func TestScenario27DisabledWhileTheDaemonIsStopped(t *testing.T) {
-	w := mirrored(t)
+func TestScenario27DisabledWhileTheDaemonIsStopped(t *testing.T) { scenario27(mirrored(t)) }
+
+func scenario27(w *world) {
+	w.Helper()
 	w.b.stop()
 	w.a.disable(image)
 	w.b.run()
@@ -140,8 +150,10 @@ func TestScenario27DisabledWhileTheDaemonIsStopped(t *testing.T) {
 	w.removed()
 }
 
-func TestScenario30Resync(t *testing.T) {
-	w := mirrored(t)
+func TestScenario30Resync(t *testing.T) { scenario30(mirrored(t)) }
+
+func scenario30(w *world) {
+	w.Helper()
 	before := w.b.id(image)
 	w.b.resync(image)
 	w.recreated(before)
@@ -158,20 +170,24 @@ func (w *world) recreated(before string) {
 	})
 }
 
-func TestScenario31ResyncWhileTheReplayerIsStopped(t *testing.T) {
-	w := mirrored(t)
+func TestScenario31ResyncWhileTheReplayerIsStopped(t *testing.T) { scenario31(mirrored(t)) }
+
+func scenario31(w *world) {
+	w.Helper()
 	before := w.b.id(image)
 	w.b.admin("rbd mirror stop rbd/image")
 	w.b.awaitStatus(image, "up+stopped", "stopped")
 	w.b.resync(image)
-	require.Equal(t, before, w.b.id(image))
+	require.Equal(w, before, w.b.id(image))
 	w.b.admin("rbd mirror start rbd/image")
 	w.recreated(before)
 	w.synced(w.a, w.b, image)
 }
 
-func TestScenario32ResyncWhileTheDaemonIsOffline(t *testing.T) {
-	w := mirrored(t)
+func TestScenario32ResyncWhileTheDaemonIsOffline(t *testing.T) { scenario32(mirrored(t)) }
+
+func scenario32(w *world) {
+	w.Helper()
 	before := w.b.id(image)
 	w.b.stop()
 	w.b.resync(image)
@@ -182,8 +198,10 @@ func TestScenario32ResyncWhileTheDaemonIsOffline(t *testing.T) {
 	w.synced(w.a, w.b, image)
 }
 
-func TestScenario36SplitBrainAndResync(t *testing.T) {
-	w := mirrored(t)
+func TestScenario36SplitBrainAndResync(t *testing.T) { scenario36(mirrored(t)) }
+
+func scenario36(w *world) {
+	w.Helper()
 	w.b.promote(image, true)
 	w.b.write(image, 2)
 	w.b.demote(image)
@@ -195,7 +213,7 @@ func TestScenario36SplitBrainAndResync(t *testing.T) {
 	w.b.resync(image)
 	w.recreated(before)
 	w.synced(w.a, w.b, image)
-	w.b.awaitStatus(image, "up+replaying", "idle")
+	w.b.awaitStatus(image, "up+replaying", w.idle())
 	// Row 37: nobody was shut out in the course of this.
 	w.removed()
 }

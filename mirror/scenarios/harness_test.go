@@ -50,6 +50,8 @@ type world struct {
 	*testing.T
 	ctx  context.Context
 	a, b *site
+	// journal is set where images are mirrored by their journals.
+	journal bool
 }
 
 // site is one cluster, a client of it, and the daemon that may run there.
@@ -221,8 +223,15 @@ func (s *site) open(spec string, o rbd.OpenOptions) *rbd.Image {
 }
 
 // with opens an image for writing, calls f and closes it.
-func (s *site) with(spec string, f func(img *rbd.Image) error) {
+func (s *site) with(spec string, f func(img disk) error) {
 	s.w.Helper()
+	if s.w.journal && s.journaling(spec) {
+		x := s.own(spec)
+		err := f(recorded{x.img, x})
+		x.close()
+		require.NoError(s.w, err, "%s on %s", spec, s.name)
+		return
+	}
 	img := s.open(spec, rbd.OpenOptions{})
 	err := f(img)
 	require.NoError(s.w, errors.Join(err, img.Close(s.w.ctx)), "%s on %s", spec, s.name)
@@ -233,6 +242,9 @@ func (s *site) create(spec string, size uint64, o rbd.CreateOptions) {
 	if o.Order == 0 {
 		o.Order = order
 	}
+	if s.w.journal {
+		o.FeaturesSet |= rbd.FeatureJournaling
+	}
 	_, err := rbd.Create(s.w.ctx, s.io(spec), base(spec), size, o)
 	require.NoError(s.w, err)
 }
@@ -240,10 +252,10 @@ func (s *site) create(spec string, size uint64, o rbd.CreateOptions) {
 // write changes some ranges and zeroes one, by a seed.
 func (s *site) write(spec string, seed uint64) {
 	s.w.Helper()
-	s.with(spec, func(img *rbd.Image) error { return scribble(s.w.ctx, img, seed) })
+	s.with(spec, func(img disk) error { return scribble(s.w.ctx, img, seed) })
 }
 
-func scribble(ctx context.Context, img *rbd.Image, seed uint64) error {
+func scribble(ctx context.Context, img disk, seed uint64) error {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	for range 6 {
 		p := make([]byte, 1+rnd.IntN(3<<(order-1)))
@@ -263,7 +275,7 @@ func scribble(ctx context.Context, img *rbd.Image, seed uint64) error {
 // snap makes a user snapshot.
 func (s *site) snap(spec, name string) {
 	s.w.Helper()
-	s.with(spec, func(img *rbd.Image) error {
+	s.with(spec, func(img disk) error {
 		_, err := img.CreateSnapshot(s.w.ctx, name, rbd.SnapshotNamespace{}, rbd.SnapshotOptions{})
 		return err
 	})
@@ -278,28 +290,47 @@ func (s *site) id(spec string) string {
 
 func (s *site) enable(spec string) {
 	s.w.Helper()
+	if s.w.journal {
+		require.NoError(s.w, enableJournal(s.w.ctx, s.io(spec), s.id(spec)))
+		return
+	}
 	require.NoError(s.w, ops.EnableImage(s.w.ctx, s.io(spec), s.id(spec)))
 }
 
 func (s *site) disable(spec string) {
 	s.w.Helper()
+	if s.w.journal {
+		require.NoError(s.w, disableJournal(s.w.ctx, s.io(spec), s.id(spec)))
+		return
+	}
 	require.NoError(s.w, ops.DisableImage(s.w.ctx, s.io(spec), s.id(spec), false))
 }
 
-// mirror takes a mirror snapshot.
+// mirror takes a mirror snapshot; a journal needs none.
 func (s *site) mirror(spec string) {
 	s.w.Helper()
+	if s.w.journal {
+		return
+	}
 	_, err := ops.Snapshot(s.w.ctx, s.io(spec), s.id(spec), rbd.SnapshotOptions{})
 	require.NoError(s.w, err)
 }
 
 func (s *site) demote(spec string) {
 	s.w.Helper()
+	if s.w.journal {
+		require.NoError(s.w, demoteJournal(s.w.ctx, s.io(spec), s.id(spec)))
+		return
+	}
 	require.NoError(s.w, ops.Demote(s.w.ctx, s.io(spec), s.id(spec)))
 }
 
 func (s *site) promote(spec string, force bool) {
 	s.w.Helper()
+	if s.w.journal {
+		require.NoError(s.w, promoteJournal(s.w.ctx, s.io(spec), s.id(spec), force))
+		return
+	}
 	require.NoError(s.w, ops.Promote(s.w.ctx, s.io(spec), s.id(spec), force))
 }
 
@@ -331,11 +362,25 @@ func (w *world) eventually(what string, ok func() (bool, string)) {
 	}
 }
 
+// idle is part of the status of an image that has all that there is.
+func (w *world) idle() string {
+	if w.journal {
+		return `"entries_behind_primary":0`
+	}
+	return `"replay_state":"idle"`
+}
+
 // synced waits until the newest mirror snapshot of from is complete on to, under
-// the same name or the one given, and compares.
+// the same name or the one given, or all of its journal is replayed there, and
+// compares.
 func (w *world) synced(from, to *site, spec string, toSpec ...string) {
 	w.Helper()
 	there := append(toSpec, spec)[0]
+	if w.journal {
+		w.played(from, to, spec, there)
+		w.equal(from, spec, to, there)
+		return
+	}
 	primary := from.open(spec, rbd.OpenOptions{ReadOnly: true})
 	newest := snapshots.Newest(primary)
 	require.NotNil(w, newest)
@@ -363,7 +408,7 @@ func (w *world) equal(a *site, specA string, b *site, specB string) {
 	defer y.Close(w.ctx)
 	names := func(img *rbd.Image) (out []string) {
 		for _, s := range img.Snapshots() {
-			if s.Namespace.Type == rbd.SnapUser {
+			if s.Namespace.Type == rbd.SnapUser && !syncPoint(s) {
 				out = append(out, fmt.Sprintf("%s protected:%v size:%d", s.Name, s.Protected(), s.Size))
 			}
 		}
@@ -371,13 +416,35 @@ func (w *world) equal(a *site, specA string, b *site, specB string) {
 	}
 	require.Equal(w, names(x), names(y), "user snapshots of %s", specA)
 	require.Equal(w, x.Size(), y.Size(), "size of %s", specA)
-	require.Equal(w, w.content(x, rbd.NoSnap), w.content(y, rbd.NoSnap), "content of %s", specA)
+	w.same(w.content(x, rbd.NoSnap), w.content(y, rbd.NoSnap), specA)
 	for _, s := range x.Snapshots() {
-		if s.Namespace.Type == rbd.SnapUser {
+		if s.Namespace.Type == rbd.SnapUser && !syncPoint(s) {
 			theirs, _ := y.UserSnapshot(s.Name)
-			require.True(w, w.content(x, s.ID) == w.content(y, theirs.ID), "content of %s@%s", specA, s.Name)
+			w.same(w.content(x, s.ID), w.content(y, theirs.ID), specA+"@"+s.Name)
 		}
 	}
+}
+
+// syncPoint reports whether a snapshot is one that a daemon copies from.
+func syncPoint(s rbd.Snapshot) bool { return strings.HasPrefix(s.Name, ".rbd-mirror.") }
+
+// same compares contents, and says in few words how they differ.
+func (w *world) same(a, b, what string) {
+	w.Helper()
+	if a == b {
+		return
+	}
+	require.Equal(w, len(a), len(b), "length of %s", what)
+	first, last, n := -1, 0, 0
+	for i := range len(a) {
+		if a[i] != b[i] {
+			if n++; first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	w.Fatalf("content of %s: %d bytes differ from %d to %d: %x and %x at the first", what, n, first, last, a[first], b[first])
 }
 
 // content returns an image's bytes as text, which compares fast and prints short.

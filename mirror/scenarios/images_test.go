@@ -22,7 +22,7 @@ func cloned(t *testing.T, format uint8) (w *world, parent, child string) {
 	w.a.write(parent, 1)
 	w.a.snap(parent, "base")
 	if format == 1 {
-		w.a.with(parent, func(img *rbd.Image) error {
+		w.a.with(parent, func(img disk) error {
 			s, _ := img.UserSnapshot("base")
 			return img.ProtectSnapshot(w.ctx, s.ID)
 		})
@@ -53,11 +53,11 @@ func (w *world) follows(child string) {
 	w.a.mirror(child)
 	w.synced(w.a, w.b, child)
 	w.a.snap(child, "own")
-	w.a.with(child, func(img *rbd.Image) error { return img.Discard(w.ctx, 3<<order, 4<<order) })
+	w.a.with(child, func(img disk) error { return img.Discard(w.ctx, 3<<order, 4<<order) })
 	w.a.mirror(child)
 	w.synced(w.a, w.b, child)
-	w.a.with(child, func(img *rbd.Image) error { return img.Resize(w.ctx, 7<<order, true, nil) })
-	w.a.with(child, func(img *rbd.Image) error { return img.Resize(w.ctx, imageSize, false, nil) })
+	w.a.with(child, func(img disk) error { return img.Resize(w.ctx, 7<<order, true, nil) })
+	w.a.with(child, func(img disk) error { return img.Resize(w.ctx, imageSize, false, nil) })
 	w.a.mirror(child)
 	w.synced(w.a, w.b, child)
 }
@@ -87,10 +87,10 @@ func TestScenario18CloneOfFormat1(t *testing.T) {
 	w.follows(child)
 	require.NoError(t, rbd.Remove(w.ctx, w.b.io(pool+"/local"), "local", nil))
 	w.a.disable(child)
-	w.a.with(child, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
+	w.a.with(child, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 	require.NoError(t, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
 	w.b.awaitGone(child)
-	w.a.with(parent, func(img *rbd.Image) error {
+	w.a.with(parent, func(img disk) error {
 		s, _ := img.UserSnapshot("base")
 		if err := img.UnprotectSnapshot(w.ctx, s.ID); err != nil {
 			return err
@@ -120,7 +120,7 @@ func (s *site) snapKinds(spec string) (out []string) {
 func TestScenario19ParentSnapshotOfFormat2Removed(t *testing.T) {
 	w, parent, child := cloned(t, 2)
 	require.Equal(t, 2, w.b.format(child))
-	w.a.with(parent, func(img *rbd.Image) error {
+	w.a.with(parent, func(img disk) error {
 		s, _ := img.UserSnapshot("base")
 		return img.RemoveSnapshot(w.ctx, s.ID)
 	})
@@ -130,7 +130,7 @@ func TestScenario19ParentSnapshotOfFormat2Removed(t *testing.T) {
 	require.Equal(t, []string{"trash"}, w.b.snapKinds(parent))
 	w.follows(child)
 	w.a.disable(child)
-	w.a.with(child, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
+	w.a.with(child, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 	require.NoError(t, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
 	w.b.awaitGone(child)
 	require.Empty(t, w.a.snapKinds(parent))
@@ -150,7 +150,7 @@ func TestScenario20CloneOfTheNonPrimaryParent(t *testing.T) {
 	w.synced(w.a, w.b, lonely)
 	w.b.clone(lonely, pool+"/local", 2)
 	before := w.b.contentOf(pool + "/local")
-	w.a.with(lonely, func(img *rbd.Image) error {
+	w.a.with(lonely, func(img disk) error {
 		s, _ := img.UserSnapshot("base")
 		return img.RemoveSnapshot(w.ctx, s.ID)
 	})
@@ -173,9 +173,9 @@ func TestClonesFollowAFlattening(t *testing.T) {
 				w.synced(w.a, w.b, child)
 			}
 			w.a.write(child, 6)
-			w.a.with(child, func(img *rbd.Image) error { return img.Flatten(w.ctx, nil) })
+			w.a.with(child, func(img disk) error { return img.Flatten(w.ctx, nil) })
 			// An object that was the parent's, and is a hole now.
-			w.a.with(child, func(img *rbd.Image) error { return img.Discard(w.ctx, 0, 20<<order) })
+			w.a.with(child, func(img disk) error { return img.Discard(w.ctx, 0, 20<<order) })
 			w.a.mirror(child)
 			w.synced(w.a, w.b, child)
 			img := w.b.open(child, rbd.OpenOptions{ReadOnly: true})
@@ -219,7 +219,7 @@ func TestScenario22DisabledOrDeleted(t *testing.T) {
 				w := mirrored(t)
 				if protected {
 					w.a.snap(image, "p")
-					w.a.with(image, func(img *rbd.Image) error {
+					w.a.with(image, func(img disk) error {
 						s, _ := img.UserSnapshot("p")
 						return img.ProtectSnapshot(w.ctx, s.ID)
 					})
@@ -230,7 +230,7 @@ func TestScenario22DisabledOrDeleted(t *testing.T) {
 					w.a.disable(image)
 				} else {
 					if protected {
-						w.a.with(image, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
+						w.a.with(image, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 					}
 					require.NoError(t, rbd.Remove(w.ctx, w.a.io(image), "image", nil))
 				}
@@ -328,7 +328,7 @@ func TestScenario55Features(t *testing.T) {
 			w.synced(w.a, w.b, image)
 			w.a.snap(image, "s")
 			w.a.write(image, 2)
-			w.a.with(image, func(img *rbd.Image) error { return img.Resize(w.ctx, 9<<order, true, nil) })
+			w.a.with(image, func(img disk) error { return img.Resize(w.ctx, 9<<order, true, nil) })
 			w.a.mirror(image)
 			w.synced(w.a, w.b, image)
 			img := w.b.open(image, rbd.OpenOptions{ReadOnly: true})
@@ -353,7 +353,7 @@ func TestStripedImages(t *testing.T) {
 	w.synced(w.a, w.b, image)
 	w.a.snap(image, "s")
 	w.a.write(image, 2)
-	w.a.with(image, func(img *rbd.Image) error { return img.Resize(w.ctx, 3*imageSize/2, false, nil) })
+	w.a.with(image, func(img disk) error { return img.Resize(w.ctx, 3*imageSize/2, false, nil) })
 	w.a.mirror(image)
 	w.synced(w.a, w.b, image)
 	a, b := w.a.open(image, rbd.OpenOptions{ReadOnly: true}), w.b.open(image, rbd.OpenOptions{ReadOnly: true})

@@ -39,6 +39,7 @@ func (s *site) own(spec string) *journaled {
 	require.NoError(s.w, err)
 	newest, data, err := rbd.NewestTag(s.w.ctx, j)
 	require.NoError(s.w, err)
+	require.Equal(s.w, jwire.LocalOwner, data.MirrorUUID, "%s is not primary on %s", spec, s.name)
 	data.Predecessor = jwire.TagPredecessor{}
 	if p := j.CommitPosition(); len(p) > 0 {
 		data.Predecessor.CommitValid, data.Predecessor.TagTID, data.Predecessor.EntryTID = true, p[0].TagTID, p[0].EntryTID
@@ -54,6 +55,7 @@ func (s *site) own(spec string) *journaled {
 func (x *journaled) close() {
 	x.w.Helper()
 	require.NoError(x.w, x.rec.Close(x.w.ctx))
+	require.NoError(x.w, x.j.FlushCommitPosition(x.w.ctx))
 	require.NoError(x.w, x.j.Close(x.w.ctx))
 	require.NoError(x.w, x.img.Close(x.w.ctx))
 }
@@ -61,12 +63,23 @@ func (x *journaled) close() {
 // do records an event, and carries it out.
 func (x *journaled) do(ev jwire.Event, f func(ctx context.Context) error) {
 	x.w.Helper()
+	require.NoError(x.w, x.attempt(ev, f))
+}
+
+func (x *journaled) attempt(ev jwire.Event, f func(ctx context.Context) error) error {
 	ev.Time = denc.TimeOf(time.Now())
 	future, err := x.rec.Append(x.w.ctx, x.tag.TID, ev.Append(nil))
-	require.NoError(x.w, err)
-	require.NoError(x.w, future.Wait(x.w.ctx))
-	require.NoError(x.w, f(x.w.ctx))
+	if err != nil {
+		return err
+	}
+	if err := future.Wait(x.w.ctx); err != nil {
+		return err
+	}
+	if err := f(x.w.ctx); err != nil {
+		return err
+	}
 	future.Committed()
+	return nil
 }
 
 // op is do for operations, which have an end.

@@ -22,7 +22,7 @@ import (
 // fill writes every object of an image.
 func (s *site) fill(spec string, seed byte) {
 	s.w.Helper()
-	s.with(spec, func(img *rbd.Image) error {
+	s.with(spec, func(img disk) error {
 		p := make([]byte, img.Size())
 		for i := range p {
 			p[i] = byte(i>>8)*7 + byte(i) + seed
@@ -160,10 +160,10 @@ func TestInterruptedCopyIsTakenBackWhenItsSourceIsGone(t *testing.T) {
 	w.b.stop()
 	w.a.write(image, 70)
 	w.a.mirror(image)
-	w.a.with(image, func(img *rbd.Image) error {
-		all := snapshots.Mirror(img)
-		return img.RemoveSnapshot(w.ctx, all[len(all)-2].ID)
-	})
+	img := w.a.open(image, rbd.OpenOptions{})
+	all := snapshots.Mirror(img)
+	require.NoError(t, img.RemoveSnapshot(w.ctx, all[len(all)-2].ID))
+	require.NoError(t, img.Close(w.ctx))
 	w.b.run()
 	w.synced(w.a, w.b, image)
 }
