@@ -38,7 +38,7 @@ const (
 	second = "second" // another mirrored pool
 	data   = "data"   // for data pools
 	// patience bounds what is waited for; nothing takes nearly as long.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// order makes small objects, so that small images have many.
 	order = 16
 	// imageSize is that of most images: 20 objects and a half.
@@ -72,7 +72,7 @@ type site struct {
 // before their pools are mirrored.
 func newWorld(t *testing.T, prepare ...func(*world)) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{T: t, ctx: ctx}
 	w.a, w.b = w.start("site-a"), w.start("site-b")
