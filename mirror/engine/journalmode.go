@@ -203,19 +203,23 @@ func (r *imageReplayer) keepTags(ctx context.Context, localID string) {
 }
 
 // register makes this site a client of the remote journal. An image that was
-// primary here is in step already, if the remote one went on from it.
+// primary here is in step already, if the remote one went on from it. It is
+// registered as long as that is not known yet, too: who is a client finds the tags
+// that show it, for others they are forgotten.
 func (j *journalReplica) register(ctx context.Context, owner jwire.TagData) error {
 	j.client = jwire.ClientData{Kind: jwire.ClientMirrorPeer, ImageID: j.local.ID(), State: jwire.PeerSyncing}
+	var related error
 	if owner.MirrorUUID == jwire.OrphanOwner {
-		if err := j.related(ctx, owner); err != nil {
-			return err
+		related = j.related(ctx, owner)
+		if related != nil && !errors.Is(related, errNotPrimary) {
+			return related
 		}
 		j.client.State = jwire.PeerReplaying
 	}
 	if err := j.theirs.Register(ctx, j.client.Append(nil)); err != nil {
 		return fmt.Errorf("register with the remote journal: %w", err)
 	}
-	return nil
+	return related
 }
 
 // related finds out whether the remote image goes on from where the local one was
@@ -436,10 +440,15 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	if errors.Is(err, errNotPrimary) {
-		return errors.Join(err, j.demoted(context.WithoutCancel(ctx), events))
+	if !errors.Is(err, errNotPrimary) {
+		return err
 	}
-	return err
+	// Only when the demotion is in the local journal may it be said that there is
+	// no primary: who promotes here waits for that.
+	if err := j.demoted(context.WithoutCancel(ctx), events); err != nil {
+		return fmt.Errorf("follow the demotion: %w", err)
+	}
+	return errNotPrimary
 }
 
 // play applies entries until something fails.
