@@ -187,7 +187,9 @@ func (w *objectWrite) addTo(op *rados.Op) {
 }
 
 // discardExtents returns the object ranges that a discard touches, shrunk to
-// the granularity (bytes; 0: exact).
+// the granularity (bytes, a power of 2; 0: exact), as librbd does
+// (src/librbd/io/ImageRequest.cc): where a block is a whole object, what reaches to
+// the object's end goes, too.
 func discardExtents(l layout.Layout, off, n, granularity uint64) []layout.Extent {
 	g := min(granularity, l.ObjectSize())
 	byObject := map[uint64]int{}
@@ -205,10 +207,11 @@ func discardExtents(l layout.Layout, off, n, granularity uint64) []layout.Extent
 	}
 	out := merged[:0]
 	for _, e := range merged {
-		end := (e.Off + e.Len) / g * g
-		if e.Off+e.Len == l.ObjectSize() {
-			end = l.ObjectSize()
+		if e.Off+e.Len == l.ObjectSize() && g == l.ObjectSize() {
+			out = append(out, e) // cutting an object's tail off is no matter of blocks
+			continue
 		}
+		end := (e.Off + e.Len) / g * g
 		start := (e.Off + g - 1) / g * g
 		if start < end {
 			e.Off, e.Len = start, end-start
