@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -172,12 +173,23 @@ func (img *Image) ProtectSnapshot(ctx context.Context, id uint64) error {
 	err = img.maintain(ctx, maintenance{
 		remote: func(r wire.RequestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, true) },
 		done:   rados.ErrBusy,
-		local:  func(ctx context.Context) error { return img.setProtection(ctx, id, protectionProtected) },
+		local:  func(ctx context.Context) error { return img.protect(ctx, id) },
 	})
 	if err != nil {
 		return fmt.Errorf("protect snapshot %s of image %s: %w", s.Name, img.Name(), err)
 	}
 	return nil
+}
+
+func (img *Image) protect(ctx context.Context, id uint64) error {
+	s := img.header().snap(id)
+	if s == nil {
+		return rados.ErrNotFound
+	}
+	ev := jwire.Event{Type: jwire.EventSnapProtect, Name: s.Name, Namespace: s.Namespace.Append(nil)}
+	return img.journaled(ctx, ev, func(ctx context.Context) error {
+		return img.setProtection(ctx, id, protectionProtected)
+	})
 }
 
 func (img *Image) setProtection(ctx context.Context, id uint64, state uint8) error {
@@ -211,8 +223,17 @@ func (img *Image) UnprotectSnapshot(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// unprotect first stops new clones, then looks for existing ones.
 func (img *Image) unprotect(ctx context.Context, id uint64) error {
+	s := img.header().snap(id)
+	if s == nil {
+		return rados.ErrNotFound
+	}
+	ev := jwire.Event{Type: jwire.EventSnapUnprotect, Name: s.Name, Namespace: s.Namespace.Append(nil)}
+	return img.journaled(ctx, ev, func(ctx context.Context) error { return img.endProtection(ctx, id) })
+}
+
+// endProtection first stops new clones, then looks for existing ones.
+func (img *Image) endProtection(ctx context.Context, id uint64) error {
 	if err := img.setProtection(ctx, id, protectionUnprotecting); err != nil {
 		return err
 	}

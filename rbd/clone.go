@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/rados"
 )
 
@@ -42,6 +43,7 @@ func Clone(ctx context.Context, parentIO *rados.IoCtx, parentID string, snapID u
 		o.Order = parent.header().layout.Order()
 	}
 	o.FeaturesSet |= FeatureLayering
+	o.unfinished = true
 	id, err = Create(ctx, dst, child, snap.Size, o)
 	if err != nil {
 		return "", err
@@ -49,6 +51,9 @@ func Clone(ctx context.Context, parentIO *rados.IoCtx, parentID string, snapID u
 	spec := Parent{Pool: parentIO.Pool(), PoolNamespace: parentIO.Namespace(), ImageID: parentID, SnapID: snapID, Overlap: snap.Size}
 	if err = attach(ctx, dst, id, spec, o.CloneFormat); err == nil {
 		err = copyMetadata(ctx, parentIO, parentID, dst, id)
+	}
+	if err == nil && !o.NonPrimary {
+		err = mirrorStored(ctx, dst, id)
 	}
 	if err != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -151,6 +156,13 @@ func (img *Image) flatten(ctx context.Context, p Progress) error {
 	if h.parent == nil {
 		return rados.ErrInvalid
 	}
+	return img.journaled(ctx, jwire.Event{Type: jwire.EventFlatten}, func(ctx context.Context) error {
+		return img.flattenObjects(ctx, h, p)
+	})
+}
+
+// flattenObjects is flatten without a record in the journal.
+func (img *Image) flattenObjects(ctx context.Context, h *header, p Progress) error {
 	n := h.layout.Objects(min(h.size, h.parent.Overlap))
 	err := forEach(ctx, 0, n, img.managementDepth(), p, func(ctx context.Context, obj uint64) error {
 		// A snapshot made meanwhile must be in the context of the copy.

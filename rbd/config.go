@@ -3,9 +3,11 @@ package rbd
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rados/conf"
@@ -85,6 +87,15 @@ func (s *settings) uint(name string) uint64 {
 		n <<= 10 * (i + 1)
 	}
 	return n
+}
+
+// seconds returns a number of seconds, which may have a fraction.
+func (s *settings) seconds(name string) time.Duration {
+	n, err := strconv.ParseFloat(s.get(name), 64)
+	if err != nil || n < 0 || n > math.MaxInt32 {
+		return 0
+	}
+	return time.Duration(n * float64(time.Second))
 }
 
 func (s *settings) bool(name string) bool {

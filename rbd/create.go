@@ -93,6 +93,11 @@ func Create(ctx context.Context, io *rados.IoCtx, name string, size uint64, o Cr
 		if err := createJournal(ctx, io, id, c.journal, o.JournalOwner); err != nil {
 			return "", err
 		}
+		if !o.unfinished && !o.NonPrimary {
+			if err := mirrorInPoolMode(ctx, io, id, c.features); err != nil {
+				return "", err
+			}
+		}
 	}
 	return id, nil
 }

@@ -20,6 +20,10 @@ func DeepCopy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, 
 		flatten = true
 	}
 	first := src.Size()
+	// The copy is made past the journal, which therefore comes last.
+	plan := o
+	journaled := (o.Features&^o.FeaturesClear|o.FeaturesSet)&FeatureJournaling != 0
+	o.FeaturesClear, o.FeaturesSet = o.FeaturesClear|FeatureJournaling, o.FeaturesSet&^FeatureJournaling
 	id, err := Create(ctx, dstIO, name, first, o)
 	if err != nil {
 		return err
@@ -69,7 +73,11 @@ func DeepCopy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, 
 	if err := src.SnapshotsExist(ctx, c.sources()...); err != nil {
 		return err
 	}
-	return dst.Refresh(ctx)
+	if err := dst.Refresh(ctx); err != nil || !journaled {
+		return err
+	}
+	dst.journalPlan = plan
+	return dst.EnableFeatures(ctx, FeatureJournaling)
 }
 
 // all copies every object, by fast-diff if it can be used.

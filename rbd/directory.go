@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -111,6 +112,13 @@ func (img *Image) Rename(ctx context.Context, to string) error {
 }
 
 func (img *Image) rename(ctx context.Context, to string) error {
+	return img.journaled(ctx, jwire.Event{Type: jwire.EventRename, Name: to}, func(ctx context.Context) error {
+		return img.renameTo(ctx, to)
+	})
+}
+
+// renameTo is rename without a record in the journal.
+func (img *Image) renameTo(ctx context.Context, to string) error {
 	from := img.Name()
 	if err := createID(ctx, img.io, to, img.id); err != nil {
 		return err

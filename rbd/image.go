@@ -13,9 +13,6 @@ import (
 )
 
 var (
-	// ErrJournaling says that an image has the journaling feature, which this
-	// package cannot write to.
-	ErrJournaling = errors.New("the image has the journaling feature: writing to it is not supported")
 	// ErrClosed says that the Image was closed.
 	ErrClosed = errors.New("the image is closed")
 	// ErrLockLost says that the exclusive lock was lost while it was needed.
@@ -55,11 +52,15 @@ type Image struct {
 	settings *settings
 
 	omap     atomic.Pointer[headMap]
-	snapMap  atomic.Pointer[snapMap] // of the snapshot that was opened
+	journal  atomic.Pointer[imageJournal] // while the lock is ours
+	snapMap  atomic.Pointer[snapMap]      // of the snapshot that was opened
 	lock     exclusiveLock
 	copyups  keyLock
 	watch    *headerWatch
 	requests requestTable
+
+	// journalPlan says how a journal is to lie that is made for this image.
+	journalPlan CreateOptions
 
 	parent     parentRef
 	oldParents []*Image // under parent.mu
@@ -240,8 +241,6 @@ func (img *Image) writable() error {
 		return fmt.Errorf("image %s was opened read-only: %w", h.name, rados.ErrReadOnly)
 	case h.has(FeatureNonPrimary) && !img.opts.SkipMirrorReadOnlyCheck:
 		return fmt.Errorf("image %s is a non-primary mirror image: %w", h.name, rados.ErrReadOnly)
-	case h.has(FeatureJournaling) && !img.opts.ExternalReplay:
-		return fmt.Errorf("image %s: %w", h.name, ErrJournaling)
 	case h.has(FeatureMigrating):
 		return fmt.Errorf("image %s is being migrated: %w", h.name, rados.ErrReadOnly)
 	}

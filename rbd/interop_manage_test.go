@@ -138,18 +138,6 @@ func TestInteropManagement(t *testing.T) {
 		if st.Images != 1 || st.ImageBytes != 8<<20 {
 			t.Fatalf("%+v", st)
 		}
-		// Journaled images are for reading.
-		s.rbd(t, "feature", "enable", pool+"/cfg", "journaling")
-		img, err = Open(ctx, io, "cfg", OpenOptions{})
-		check(err)
-		if _, err := img.WriteAt(ctx, []byte("x"), 0); !errors.Is(err, ErrJournaling) {
-			t.Fatalf("wrote to a journaled image: %v", err)
-		}
-		if _, err := img.Read(ctx, 0, 4096); err != nil {
-			t.Fatal(err)
-		}
-		check(img.Close(ctx))
-		s.rbd(t, "feature", "disable", pool+"/cfg", "journaling")
 	})
 }
 

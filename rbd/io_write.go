@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/layout"
@@ -30,27 +31,46 @@ func (img *Image) WriteData(ctx context.Context, off uint64, d msgr2.Data) error
 	if n == 0 {
 		return nil
 	}
+	for {
+		err := img.tryWrite(ctx, off, d)
+		if !errors.Is(err, errSpoiled) {
+			return err
+		}
+	}
+}
+
+// tryWrite is WriteData unless the journal has to be replayed first.
+func (img *Image) tryWrite(ctx context.Context, off uint64, d msgr2.Data) error {
 	h, err := img.beginWrite(ctx)
 	if err != nil {
 		return err
 	}
 	defer img.gate.Leave()
+	n := uint64(d.Len())
 	if err := h.inBounds(off, n); err != nil {
 		return err
 	}
-	ws := splitWrite(h.layout, off, d)
-	if len(ws) == 1 {
-		err = img.writeObject(ctx, h, &ws[0])
+	if o := img.journal.Load(); o != nil {
+		err = o.write(ctx, off, d, func() error { return img.writeObjects(ctx, h, off, d) })
 	} else {
-		err = img.parallel(ctx, uint64(len(ws)), func(ctx context.Context, i uint64) error {
-			return img.writeObject(ctx, h, &ws[i])
-		})
+		err = img.writeObjects(ctx, h, off, d)
 	}
 	if err != nil {
 		return fmt.Errorf("write %d~%d to image %s: %w", off, n, h.name, err)
 	}
 	img.touchModifyTime(h)
 	return nil
+}
+
+// writeObjects writes to all objects that hold bytes from off on.
+func (img *Image) writeObjects(ctx context.Context, h *header, off uint64, d msgr2.Data) error {
+	ws := splitWrite(h.layout, off, d)
+	if len(ws) == 1 {
+		return img.writeObject(ctx, h, &ws[0])
+	}
+	return img.parallel(ctx, uint64(len(ws)), func(ctx context.Context, i uint64) error {
+		return img.writeObject(ctx, h, &ws[i])
+	})
 }
 
 // Discard tells that bytes off~n are no longer needed. Whole objects go away,
@@ -69,6 +89,16 @@ func (img *Image) discard(ctx context.Context, off, n, granularity uint64) error
 	if n == 0 {
 		return nil
 	}
+	for {
+		err := img.tryDiscard(ctx, off, n, granularity)
+		if !errors.Is(err, errSpoiled) {
+			return err
+		}
+	}
+}
+
+// tryDiscard is discard unless the journal has to be replayed first.
+func (img *Image) tryDiscard(ctx context.Context, off, n, granularity uint64) error {
 	h, err := img.beginWrite(ctx)
 	if err != nil {
 		return err
@@ -78,9 +108,18 @@ func (img *Image) discard(ctx context.Context, off, n, granularity uint64) error
 		return err
 	}
 	exts := discardExtents(h.layout, off, n, granularity)
-	err = img.parallel(ctx, uint64(len(exts)), func(ctx context.Context, i uint64) error {
-		return img.discardObject(ctx, h, exts[i].Object, exts[i].Off, exts[i].Len)
-	})
+	apply := func() error {
+		return img.parallel(ctx, uint64(len(exts)), func(ctx context.Context, i uint64) error {
+			return img.discardObject(ctx, h, exts[i].Object, exts[i].Off, exts[i].Len)
+		})
+	}
+	if o := img.journal.Load(); o != nil {
+		err = o.event(ctx, jwire.Event{
+			Type: jwire.EventDiscard, Offset: off, Length: n, SkipPartial: granularity > 0, Granularity: uint32(granularity),
+		}, apply)
+	} else {
+		err = apply()
+	}
 	if err != nil {
 		return fmt.Errorf("discard %d~%d of image %s: %w", off, n, h.name, err)
 	}
@@ -98,6 +137,9 @@ func (img *Image) beginWrite(ctx context.Context) (*header, error) {
 		if err := img.writable(); err != nil {
 			return nil, err
 		}
+		if err := img.recoverJournal(ctx); err != nil {
+			return nil, err
+		}
 		if err := img.ensureLock(ctx); err != nil {
 			return nil, err
 		}
@@ -111,7 +153,7 @@ func (img *Image) beginWrite(ctx context.Context) (*header, error) {
 		}
 		// The lock may have gone between the check and the gate; once inside, it
 		// cannot be given away.
-		if !h.has(FeatureExclusiveLock) || img.LockOwned() {
+		if img.replaying(ctx) || !h.has(FeatureExclusiveLock) || img.LockOwned() && !img.journalSpoiled() {
 			return h, nil
 		}
 		img.gate.Leave()
@@ -343,10 +385,23 @@ func ignoreNotFound(err error) error {
 }
 
 // Flush returns when all writes that were under way when it was called are
-// safe. Writes are safe when they return, so it only waits.
+// safe. Writes are safe when they return, so it only waits; a journal is told.
 func (img *Image) Flush(ctx context.Context) error {
 	if img.ReadOnly() {
 		return nil
+	}
+	if err := img.gate.Enter(ctx); err != nil {
+		return err
+	}
+	var err error
+	if o := img.journal.Load(); o != nil && !o.spoiled.Load() {
+		if err = o.flush(ctx); errors.Is(err, errSpoiled) {
+			err = nil // nothing is safer for it
+		}
+	}
+	img.gate.Leave()
+	if err != nil {
+		return fmt.Errorf("flush image %s: %w", img.Name(), err)
 	}
 	if err := img.gate.Block(ctx); err != nil {
 		return err

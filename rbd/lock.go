@@ -47,6 +47,8 @@ type exclusiveLock struct {
 	// turn is held by whoever acquires or releases.
 	turn  chan struct{}
 	owned atomic.Bool
+	// opening says that the lock is ours, but not yet what belongs to it.
+	opening atomic.Bool
 
 	mu     sync.Mutex
 	cookie string
@@ -90,6 +92,9 @@ func (img *Image) LockOwned() bool { return img.lock.owned.Load() }
 
 // ensureLock makes sure that the lock is ours, if the image has one.
 func (img *Image) ensureLock(ctx context.Context) error {
+	if img.replaying(ctx) {
+		return nil
+	}
 	if img.stale.Load() != img.fresh.Load() {
 		if err := img.refresh(ctx); err != nil {
 			return err
@@ -192,6 +197,11 @@ func (l *exclusiveLock) try(ctx context.Context) error {
 	if err == nil {
 		err = img.openHeadMap(ctx)
 	}
+	if err == nil {
+		l.opening.Store(true)
+		err = img.openJournal(ctx, true)
+		l.opening.Store(false)
+	}
 	if err != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
@@ -234,13 +244,21 @@ func (l *exclusiveLock) release(ctx context.Context) error {
 	l.mu.Lock()
 	cookie := l.cookie
 	l.mu.Unlock()
+	if err := img.closeJournal(ctx); err != nil {
+		// The next owner replays what has not been committed.
+		img.log.Warn("the journal was not closed cleanly", "error", err)
+	}
 	img.closeHeadMap(ctx)
 	op := rados.NewOp()
 	callUnlock(op, cookie)
 	err := img.io.Operate(ctx, img.oid, op)
 	if err != nil && !errors.Is(err, rados.ErrNotFound) {
 		// Still ours, but the object map is closed: take it up again.
-		if oerr := img.openHeadMap(ctx); oerr != nil {
+		oerr := img.openHeadMap(ctx)
+		if oerr == nil {
+			oerr = img.openJournal(ctx, false)
+		}
+		if oerr != nil {
 			l.owned.Store(false)
 		}
 		return fmt.Errorf("release exclusive lock of image %s: %w", img.Name(), err)
@@ -258,6 +276,13 @@ func (l *exclusiveLock) close(ctx context.Context) error { return l.release(ctx)
 func (l *exclusiveLock) lost() {
 	if l.owned.Swap(false) {
 		l.img.omap.Store(nil)
+		l.img.background(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			if err := l.img.closeJournal(ctx); err != nil {
+				l.img.log.Debug("journal of a lost lock", "error", err)
+			}
+		})
 	}
 }
 

@@ -34,6 +34,12 @@ func (img *Image) maintain(ctx context.Context, m maintenance) error {
 		if err := img.writable(); err != nil {
 			return err
 		}
+		if img.replaying(ctx) {
+			return img.local(ctx, m)
+		}
+		if err := img.recoverJournal(ctx); err != nil {
+			return err
+		}
 		if img.stale.Load() != img.fresh.Load() {
 			if err := img.refresh(ctx); err != nil {
 				return err
@@ -87,7 +93,7 @@ func (img *Image) local(ctx context.Context, m maintenance) error {
 		return err
 	}
 	defer img.users.Leave()
-	if img.header().has(FeatureExclusiveLock) && !img.LockOwned() {
+	if img.header().has(FeatureExclusiveLock) && !img.replaying(ctx) && (!img.LockOwned() || img.journalSpoiled()) {
 		return errNotOwner
 	}
 	unlock, err := img.oneOp.Lock(ctx, 0)
@@ -96,6 +102,9 @@ func (img *Image) local(ctx context.Context, m maintenance) error {
 	}
 	defer unlock()
 	err = m.local(ctx)
+	if errors.Is(err, errSpoiled) {
+		return errNotOwner
+	}
 	if errors.Is(err, rados.ErrBusy) && img.header().has(FeatureExclusiveLock) && !img.LockOwned() {
 		return fmt.Errorf("%w: %w", ErrLockLost, err)
 	}

@@ -104,6 +104,10 @@ func decodeResponse(p []byte) (int32, error) {
 	return m.Result, r.Err()
 }
 
+func metadataMessage(r wire.RequestID, key string, value *string) []byte {
+	return wire.NotifyMessage{Op: wire.NotifyMetadataUpdate, Request: r, Name: key, Value: value}.Append(nil)
+}
+
 // resultOf turns an error into the number that is sent.
 func resultOf(err error) int32 {
 	if err == nil {

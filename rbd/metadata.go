@@ -7,8 +7,10 @@ import (
 	"maps"
 	"strings"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // metadataList reads all key-value pairs that users and tools keep on an image's
@@ -79,10 +81,10 @@ func (img *Image) MetadataGet(ctx context.Context, key string) ([]byte, error) {
 	return v, nil
 }
 
-// MetadataSet sets one value of the image's metadata. Metadata of a non-primary
-// image may be set too: it is how a resync is asked for.
+// MetadataSet sets one value of the image's metadata.
 func (img *Image) MetadataSet(ctx context.Context, key string, value []byte) error {
-	return img.changeMetadata(ctx, key, func(op *rados.Op) { callMetadataSet(op, map[string][]byte{key: value}) })
+	v := string(value)
+	return img.changeMetadata(ctx, key, &v)
 }
 
 // MetadataRemove removes one value of the image's metadata; ErrNotFound without
@@ -91,19 +93,39 @@ func (img *Image) MetadataRemove(ctx context.Context, key string) error {
 	if _, err := img.MetadataGet(ctx, key); err != nil {
 		return err
 	}
-	return img.changeMetadata(ctx, key, func(op *rados.Op) {
-		op.CallWrite(rbdClass, "metadata_remove", denc.AppendString(nil, key))
-	})
+	return img.changeMetadata(ctx, key, nil)
 }
 
-func (img *Image) changeMetadata(ctx context.Context, key string, add func(*rados.Op)) error {
-	if err := img.alive(); err != nil {
-		return err
-	}
-	op := rados.NewOp()
-	add(op)
-	if err := img.io.Operate(ctx, img.oid, op); err != nil {
+// changeMetadata sets a value, or removes it if there is none.
+func (img *Image) changeMetadata(ctx context.Context, key string, value *string) error {
+	err := img.maintain(ctx, maintenance{
+		remote: func(r wire.RequestID) []byte { return metadataMessage(r, key, value) },
+		local:  func(ctx context.Context) error { return img.storeMetadata(ctx, key, value) },
+	})
+	if err != nil {
 		return fmt.Errorf("metadata %s of image %s: %w", key, img.Name(), err)
+	}
+	return nil
+}
+
+// storeMetadata is changeMetadata by the owner of the lock.
+func (img *Image) storeMetadata(ctx context.Context, key string, value *string) error {
+	ev := jwire.Event{Type: jwire.EventMetadataRemove, Name: key}
+	if value != nil {
+		ev.Type, ev.Value = jwire.EventMetadataSet, *value
+	}
+	err := img.journaled(ctx, ev, func(ctx context.Context) error {
+		op := rados.NewOp()
+		img.guard(op)
+		if value != nil {
+			callMetadataSet(op, map[string][]byte{key: []byte(*value)})
+		} else {
+			op.CallWrite(rbdClass, "metadata_remove", denc.AppendString(nil, key))
+		}
+		return img.io.Operate(ctx, img.oid, op)
+	})
+	if err != nil {
+		return err
 	}
 	if strings.HasPrefix(key, configPrefix) {
 		if err := img.applyConfig(ctx); err != nil {

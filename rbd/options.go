@@ -45,6 +45,9 @@ type CreateOptions struct {
 	// rbd_default_clone_format (auto: 2 if the cluster requires clients of
 	// Mimic or newer).
 	CloneFormat uint8
+	// unfinished leaves the mirroring of the image, in pools that mirror all images
+	// with a journal, to the caller: there is more to be done first.
+	unfinished bool
 }
 
 // OpenOptions says how an image is opened. The zero value opens the head for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -41,14 +42,29 @@ func (img *Image) resize(ctx context.Context, size uint64, allowShrink bool, p P
 	if size < h.size && !allowShrink {
 		return rados.ErrInvalid
 	}
-	change := img.grow
-	if size < h.size {
-		change = img.shrink
-	}
-	if err := change(ctx, size, p); err != nil {
+	if err := img.recordResize(ctx, size, p); err != nil {
 		return err
 	}
 	return img.NotifyUpdate(ctx)
+}
+
+// recordResize is resize without telling anybody.
+func (img *Image) recordResize(ctx context.Context, size uint64, p Progress) error {
+	if err := img.gate.Block(ctx); err != nil {
+		return err
+	}
+	defer img.gate.Unblock()
+	return img.journaled(ctx, jwire.Event{Type: jwire.EventResize, Size: size}, func(ctx context.Context) error {
+		return img.changeSize(ctx, size, p)
+	})
+}
+
+// changeSize is recordResize without the record.
+func (img *Image) changeSize(ctx context.Context, size uint64, p Progress) error {
+	if size < img.header().size {
+		return img.shrink(ctx, size, p)
+	}
+	return img.grow(ctx, size, p)
 }
 
 // shrink removes the data first: an interrupted one can be repeated.

@@ -40,7 +40,7 @@ func (img *Image) operationOf(m wire.NotifyMessage) func(ctx context.Context, p 
 			if s := img.header().snap(id); s != nil && s.Protected() {
 				return rados.ErrBusy
 			}
-			return img.setProtection(ctx, id, protectionProtected)
+			return img.protect(ctx, id)
 		})
 	case wire.NotifySnapUnprotect:
 		return snapID(func(ctx context.Context, id uint64) error {
@@ -57,6 +57,8 @@ func (img *Image) operationOf(m wire.NotifyMessage) func(ctx context.Context, p 
 		return func(ctx context.Context, _ Progress) error { return img.renameSnapshot(ctx, m.SnapID, m.Name) }
 	case wire.NotifyRename:
 		return func(ctx context.Context, _ Progress) error { return img.rename(ctx, m.Name) }
+	case wire.NotifyMetadataUpdate:
+		return func(ctx context.Context, _ Progress) error { return img.storeMetadata(ctx, m.Name, m.Value) }
 	case wire.NotifyUpdateFeatures:
 		return func(ctx context.Context, _ Progress) error {
 			if err := img.checkUpdate(m.Features, m.Enabled); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -83,6 +84,20 @@ func (img *Image) addSnapshot(ctx context.Context, name string, ns SnapshotNames
 		return 0, err
 	}
 	defer img.gate.Unblock()
+	ev := jwire.Event{Type: jwire.EventSnapCreate, Name: name, Namespace: ns.Append(nil)}
+	var late error
+	err = img.journaled(ctx, ev, func(ctx context.Context) error {
+		var err error
+		if id, err = img.takeSnapshot(ctx, name, ns, o); id != 0 {
+			late, err = err, nil
+		}
+		return err
+	})
+	return id, errors.Join(err, late)
+}
+
+// takeSnapshot is addSnapshot when no writes are under way.
+func (img *Image) takeSnapshot(ctx context.Context, name string, ns SnapshotNamespace, o SnapshotOptions) (id uint64, err error) {
 	h := img.header()
 	for {
 		if id, err = h.dataIO.CreateSnapID(ctx); err != nil {
@@ -128,7 +143,7 @@ func (img *Image) addSnapshot(ctx context.Context, name string, ns SnapshotNames
 // guard makes an operation on the header fail when the exclusive lock is not
 // ours any more.
 func (img *Image) guard(op *rados.Op) {
-	if img.LockOwned() {
+	if img.LockOwned() || img.lock.opening.Load() {
 		img.assertLocked(op)
 	}
 }
@@ -168,13 +183,20 @@ func (img *Image) RenameSnapshot(ctx context.Context, id uint64, name string) er
 }
 
 func (img *Image) renameSnapshot(ctx context.Context, id uint64, name string) error {
-	op := rados.NewOp()
-	img.guard(op)
-	callSnapshotRename(op, id, name)
-	if err := img.io.Operate(ctx, img.oid, op); err != nil {
-		return err
+	s := img.header().snap(id)
+	if s == nil {
+		return rados.ErrNotFound
 	}
-	return img.changed(ctx)
+	ev := jwire.Event{Type: jwire.EventSnapRename, SnapID: id, OldName: s.Name, Name: name}
+	return img.journaled(ctx, ev, func(ctx context.Context) error {
+		op := rados.NewOp()
+		img.guard(op)
+		callSnapshotRename(op, id, name)
+		if err := img.io.Operate(ctx, img.oid, op); err != nil {
+			return err
+		}
+		return img.changed(ctx)
+	})
 }
 
 // needSnap returns the snapshot with the id or an error.
@@ -207,10 +229,12 @@ func (img *Image) SetSnapshotLimit(ctx context.Context, n uint64) error {
 		return err
 	}
 	err := img.maintain(ctx, maintenance{local: func(ctx context.Context) error {
-		op := rados.NewOp()
-		img.guard(op)
-		callSetSnapLimit(op, n)
-		return img.io.Operate(ctx, img.oid, op)
+		return img.journaled(ctx, jwire.Event{Type: jwire.EventSnapLimit, Size: n}, func(ctx context.Context) error {
+			op := rados.NewOp()
+			img.guard(op)
+			callSetSnapLimit(op, n)
+			return img.io.Operate(ctx, img.oid, op)
+		})
 	}})
 	if err != nil {
 		return fmt.Errorf("set snapshot limit of image %s: %w", img.Name(), err)
@@ -232,19 +256,31 @@ func (img *Image) Rollback(ctx context.Context, id uint64, p Progress) error {
 }
 
 func (img *Image) rollback(ctx context.Context, id uint64, p Progress) error {
-	size, err := img.header().sizeAt(id)
-	if err != nil {
-		return err
+	s := img.header().snap(id)
+	if s == nil {
+		return img.header().errNoSnap(id)
 	}
-	if img.header().size != size {
-		if err := img.resize(ctx, size, true, nil); err != nil {
-			return fmt.Errorf("resize to %d: %w", size, err)
-		}
-	}
-	if err := img.rollbackObjects(ctx, id, size, p); err != nil {
+	if err := img.recordRollback(ctx, s, p); err != nil {
 		return err
 	}
 	return img.NotifyUpdate(ctx)
+}
+
+// recordRollback is rollback without telling anybody.
+func (img *Image) recordRollback(ctx context.Context, s *Snapshot, p Progress) error {
+	if err := img.gate.Block(ctx); err != nil {
+		return err
+	}
+	defer img.gate.Unblock()
+	ev := jwire.Event{Type: jwire.EventSnapRollback, Name: s.Name, Namespace: s.Namespace.Append(nil)}
+	return img.journaled(ctx, ev, func(ctx context.Context) error {
+		if img.header().size != s.Size {
+			if err := img.changeSize(ctx, s.Size, nil); err != nil {
+				return fmt.Errorf("resize to %d: %w", s.Size, err)
+			}
+		}
+		return img.rollbackObjects(ctx, s.ID, s.Size, p)
+	})
 }
 
 // rollbackObjects takes all objects back to a snapshot with writes held back.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -40,6 +41,13 @@ func (img *Image) removeSnapshot(ctx context.Context, id uint64) error {
 	if s == nil {
 		return rados.ErrNotFound
 	}
+	ev := jwire.Event{Type: jwire.EventSnapRemove, Name: s.Name, Namespace: s.Namespace.Append(nil)}
+	return img.journaled(ctx, ev, func(ctx context.Context) error { return img.dropSnapshot(ctx, h, s) })
+}
+
+// dropSnapshot is removeSnapshot without a record in the journal.
+func (img *Image) dropSnapshot(ctx context.Context, h *header, s *Snapshot) error {
+	id := s.ID
 	if s.Protection != protectionNone {
 		return fmt.Errorf("the snapshot is protected: %w", rados.ErrBusy)
 	}

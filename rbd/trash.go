@@ -179,7 +179,10 @@ func TrashRestore(ctx context.Context, io *rados.IoCtx, id, newName string) (err
 	if err := io.Operate(ctx, directoryName, op); err != nil && !errors.Is(err, rados.ErrExists) {
 		return err
 	}
-	return ignoreNotFound(trashForget(ctx, io, id))
+	if err := ignoreNotFound(trashForget(ctx, io, id)); err != nil {
+		return err
+	}
+	return ignoreNotFound(mirrorStored(ctx, io, id))
 }
 
 // trashForget removes an entry of the trash.

@@ -2,8 +2,12 @@ package rbd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/rbdm/rbdm/journal"
+	jwire "github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -47,9 +51,6 @@ func (img *Image) checkUpdate(mask uint64, on bool) error {
 	if bad := mask &^ allowed; bad != 0 {
 		return fmt.Errorf("%v cannot be changed: %w", FeatureNames(bad), rados.ErrInvalid)
 	}
-	if mask&FeatureJournaling != 0 {
-		return ErrJournaling
-	}
 	if mask == 0 {
 		return fmt.Errorf("no features: %w", rados.ErrInvalid)
 	}
@@ -72,10 +73,22 @@ func (img *Image) switchFeatures(ctx context.Context, mask uint64, on bool) erro
 	if on {
 		change = img.enableFeatures
 	}
-	if err := change(ctx, mask); err != nil {
+	record := img.journaled
+	if mask&FeatureJournaling != 0 {
+		// The journal has no record of its own beginning and end.
+		record = func(ctx context.Context, _ jwire.Event, f func(context.Context) error) error { return f(ctx) }
+	}
+	ev := jwire.Event{Type: jwire.EventUpdateFeatures, Features: mask, Enabled: on}
+	if err := record(ctx, ev, func(ctx context.Context) error { return change(ctx, mask) }); err != nil {
 		return err
 	}
-	return img.NotifyUpdate(ctx)
+	if err := img.NotifyUpdate(ctx); err != nil {
+		return err
+	}
+	if on && mask&FeatureJournaling != 0 {
+		return mirrorInPoolMode(ctx, img.io, img.id, img.Features())
+	}
+	return nil
 }
 
 // setFeatures changes the features in the header.
@@ -98,6 +111,11 @@ func (img *Image) enableFeatures(ctx context.Context, mask uint64) error {
 	}
 	if mask&FeatureObjectMap != 0 {
 		if err := img.createMaps(ctx, h); err != nil {
+			return err
+		}
+	}
+	if mask&FeatureJournaling != 0 {
+		if err := img.newJournal(ctx); err != nil {
 			return err
 		}
 	}
@@ -126,7 +144,80 @@ func (img *Image) enableFeatures(ctx context.Context, mask uint64) error {
 		return err
 	}
 	if mask&FeatureObjectMap != 0 && img.LockOwned() {
-		return img.openHeadMap(ctx)
+		if err := img.openHeadMap(ctx); err != nil {
+			return err
+		}
+	}
+	if mask&FeatureJournaling != 0 && img.LockOwned() {
+		return img.openJournal(ctx, false)
+	}
+	return nil
+}
+
+// newJournal makes the journal of an image that has none yet. One that is there was
+// left by somebody who died while he made or removed it.
+func (img *Image) newJournal(ctx context.Context) error {
+	l, err := journalLayout(ctx, img.io, img.settings, img.journalPlan)
+	if err != nil {
+		return err
+	}
+	if err := removeJournal(ctx, img.io, img.id, true); err != nil {
+		return err
+	}
+	if err := createJournal(ctx, img.io, img.id, l, jwire.LocalOwner); err != nil {
+		return errors.Join(err, removeJournal(context.WithoutCancel(ctx), img.io, img.id, true))
+	}
+	return nil
+}
+
+// endJournal ends the recording before the journal goes away, and the mirroring that
+// stands on it. In the mirroring mode that is chosen image by image the user has to
+// end the mirroring first.
+func (img *Image) endJournal(ctx context.Context) error {
+	mode, err := mirrorMode(ctx, img.io)
+	if err != nil {
+		return err
+	}
+	m, err := img.mirrorEntry(ctx)
+	switch {
+	case errors.Is(err, rados.ErrNotFound):
+	case err != nil:
+		return err
+	case mode == wire.MirrorModeImage && m.State == wire.MirrorImageEnabled && m.Mode == wire.MirrorImageJournal:
+		return fmt.Errorf("journaling is needed by the mirroring of the image, which is to be disabled first: %w", rados.ErrInvalid)
+	case m.Mode == wire.MirrorImageJournal:
+		if err := img.removeSyncPoints(ctx); err != nil {
+			return err
+		}
+		if err := img.forgetMirroring(ctx); err != nil {
+			return err
+		}
+	}
+	return img.closeJournal(ctx)
+}
+
+// removeSyncPoints removes the snapshots from which other sites were copying the
+// image.
+func (img *Image) removeSyncPoints(ctx context.Context) error {
+	state, err := journal.ReadState(ctx, img.io, img.id)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	for _, c := range state.Clients {
+		var d jwire.ClientData
+		r := denc.NewReader(c.Data)
+		if d.Decode(r); r.Err() != nil || d.Kind != jwire.ClientMirrorPeer {
+			continue
+		}
+		for _, p := range d.SyncPoints {
+			s, ok := img.UserSnapshot(p.SnapName)
+			if !ok {
+				continue
+			}
+			if err := img.removeSnapshot(ctx, s.ID); ignoreNotFound(err) != nil {
+				return fmt.Errorf("snapshot %s: %w", p.SnapName, err)
+			}
+		}
 	}
 	return nil
 }
@@ -169,8 +260,18 @@ func (img *Image) disableFeatures(ctx context.Context, mask uint64) error {
 	if mask&FeatureObjectMap != 0 {
 		flags |= FlagObjectMapInvalid
 	}
+	if mask&FeatureJournaling != 0 {
+		if err := img.endJournal(ctx); err != nil {
+			return err
+		}
+	}
 	if err := img.setFeatures(ctx, 0, mask); err != nil {
 		return err
+	}
+	if mask&FeatureJournaling != 0 {
+		if err := removeJournal(ctx, img.io, img.id, true); err != nil {
+			return err
+		}
 	}
 	if flags != 0 {
 		op := rados.NewOp()

@@ -8,9 +8,6 @@
 package snapshots
 
 import (
-	"crypto/rand"
-	"fmt"
-
 	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
 )
@@ -55,9 +52,4 @@ func Newest(img *rbd.Image) *rbd.Snapshot {
 }
 
 // NewUUID makes a random uuid (version 4) in its usual form.
-func NewUUID() string {
-	var u [16]byte
-	_, _ = rand.Read(u[:]) // never fails
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
+func NewUUID() string { return rbd.NewUUID() }
