@@ -9,8 +9,10 @@
 //	 ├ header        what rbd_header.<id> says, one immutable value per refresh
 //	 ├ exclusive lock, header watch, delegation to the owner
 //	 ├ object map    rbd_object_map.<id>, kept while the lock is ours
+//	 ├ journal       what is done to an image with the feature is recorded before
 //	 └ parent        the image below a clone, opened read-only at its snapshot
 //
-// Images with the journaling feature open read-only; writes to them fail with
-// ErrJournaling.
+// Who takes the exclusive lock of an image with the journaling feature applies what
+// the last owner left in the journal. An image whose journal lets another site write
+// is read-only (rados.ErrReadOnly) but for the mirroring engine.
 package rbd
