@@ -49,9 +49,10 @@ bench-cli: ## commands of rbd and of ours in turn on a real cluster (root, Debia
 	scripts/bench-cli
 
 conformance: ## Ceph's own test suites against the fake cluster (root, Debian)
-	scripts/interop-env 18 20
+	scripts/interop-env 16 18 20
 	scripts/conformance 20
 	scripts/conformance 18
+	scripts/fake-saveload 16 18 20
 
 fake-mirror: ## Ceph's own rbd-mirror between two fake clusters (root, Debian)
 	scripts/fake-mirror 16 18 20

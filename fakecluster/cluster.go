@@ -34,6 +34,7 @@ type Cluster struct {
 	cancel  context.CancelFunc
 	unhook  func() bool
 	wg      sync.WaitGroup
+	ready   chan struct{} // closed when there are maps
 	timers  timers
 	faults  faults
 	keys    *cephx.KeyServer
@@ -64,7 +65,7 @@ type Cluster struct {
 	perf                            perfStats // locks itself
 
 	holdTrim  bool
-	heldTrims []func()
+	heldTrims []heldTrim
 	started   time.Time
 }
 
@@ -88,19 +89,30 @@ func New(tb TB, opts ...Option) *Cluster {
 }
 
 // Start starts a cluster. It lives until Close, or until ctx is done.
-func Start(ctx context.Context, opts ...Option) (*Cluster, error) {
+func Start(ctx context.Context, opts ...Option) (*Cluster, error) { return start(ctx, nil, opts) }
+
+// start starts a cluster, with the state of a saved one when l is not nil.
+func start(ctx context.Context, l *loaded, opts []Option) (*Cluster, error) {
 	o := options{name: "ceph", osds: 3, mons: 1, release: 20, host: "127.0.0.1", clock: wallClock{}}
+	if l != nil {
+		l.defaults(&o)
+	}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	if l != nil {
+		if err := l.agree(&o); err != nil {
+			return nil, err
+		}
+	}
 	if len(o.modes) == 0 {
 		o.modes = []msgr2.Mode{msgr2.ModeCRC, msgr2.ModeSecure}
 	}
 	c := &Cluster{
-		opt: o, log: o.logger, clock: o.clock, unhook: func() bool { return false },
+		opt: o, log: o.logger, clock: o.clock, ready: make(chan struct{}), unhook: func() bool { return false },
 		sessions: map[*monSession]struct{}{}, groups: map[int64][]*pg.Group{},
 		config: newConfigDB(), configKeys: keyDB{version: 1, keys: map[string]string{}}, services: newServiceMap(),
 		classes: classes{cls.Standard(o.release)},
@@ -112,15 +124,21 @@ func Start(ctx context.Context, opts ...Option) (*Cluster, error) {
 	c.mirrorSchedules.object = "rbd_mirror_snapshot_schedule"
 	c.trashSchedules.object, c.trashSchedules.trash = "rbd_trash_purge_schedule", true
 	c.fsid = c.uuid()
-	c.history.fsid = c.fsid
 	c.started = c.clock.Now()
+	if l != nil {
+		c.fsid, c.started = l.shape.fsid, l.shape.started
+	}
+	c.history.fsid = c.fsid
 	c.net = sockets{o.host}
 	if o.inProcess {
 		c.net = newPipes(netip.AddrFrom4([4]byte{127, 1 + c.random()%250, c.random(), c.random() | 1}))
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.makeKeys()
-	if err := c.startDaemons(); err != nil {
+	if l != nil {
+		c.keys.RestoreState(denc.NewReader(l.keys))
+	}
+	if err := c.startDaemons(l); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -173,41 +191,67 @@ func (c *Cluster) makeKeys() {
 		cephx.WithServerModes(c.opt.modes...))
 }
 
-// startDaemons lets everybody listen and makes the first maps.
-func (c *Cluster) startDaemons() error {
+// startDaemons lets everybody listen and makes the first maps, or those of a
+// saved cluster.
+func (c *Cluster) startDaemons(l *loaded) error {
+	if err := c.listen(l); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.makeMonMap()
+	c.makeMgrMap()
+	c.support = newSupport(c)
+	if l != nil {
+		c.monmap.Epoch += l.shape.monmap
+		c.mgrmap.Epoch += l.shape.mgrmap
+		c.mgrmap.ActiveChange = denc.TimeOf(c.clock.Now())
+		c.restore(l)
+	} else {
+		c.firstMap()
+	}
+	for _, p := range c.opt.pools {
+		if _, there := c.osdmap.PoolByName(p.name); there && l != nil {
+			continue
+		}
+		id := c.createPool(newPool{name: p.name, erasure: p.erasure, pgs: p.pgs, app: p.app})
+		if p.erasure {
+			c.updatePool(id, func(p *osdmap.Pool) { p.Flags |= osdmap.PoolECOverwrites })
+		}
+	}
+	close(c.ready)
+	return nil
+}
+
+// listen makes the daemons and lets them listen. They take nobody in before
+// Cluster.ready is closed: the maps need everybody's address.
+func (c *Cluster) listen(l *loaded) error {
+	saved := savedShape{osds: make([]savedDaemon, c.opt.osds), mons: make([]savedDaemon, c.opt.mons)}
+	if l != nil {
+		saved = l.shape
+	}
 	for i := range c.opt.osds {
 		o := &osd{id: int32(i)}
 		o.daemon = daemon{c: c, kind: entity.TypeOSD, name: fmt.Sprintf("osd.%d", i), open: o.accept}
 		c.osds = append(c.osds, o)
-		if err := o.start(c.nonce()); err != nil {
+		if l != nil && !saved.osds[i].running {
+			continue
+		}
+		if err := o.startAt(c.nonce(), saved.osds[i].port(&c.opt)); err != nil {
 			return err
 		}
 	}
 	c.mgr = &mgr{}
 	c.mgr.daemon = daemon{c: c, kind: entity.TypeMgr, name: "mgr.x", open: c.mgr.accept}
-	if err := c.mgr.start(c.nonce()); err != nil {
+	if err := c.mgr.startAt(c.nonce(), saved.mgr.port(&c.opt)); err != nil {
 		return err
 	}
 	for i := range c.opt.mons {
 		m := &mon{rank: i, id: string(rune('a' + i))}
 		m.daemon = daemon{c: c, kind: entity.TypeMon, name: "mon." + m.id, open: m.accept}
 		c.mons = append(c.mons, m)
-		// Clients can only talk to monitors once all maps are there, and those
-		// need the monitors' addresses: nobody knows them before.
-		if err := m.start(0); err != nil {
+		if err := m.startAt(0, saved.mons[i].port(&c.opt)); err != nil {
 			return err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.firstMap()
-	c.makeMonMap()
-	c.makeMgrMap()
-	c.support = newSupport(c)
-	for _, p := range c.opt.pools {
-		id := c.createPool(newPool{name: p.name, erasure: p.erasure, pgs: p.pgs, app: p.app})
-		if p.erasure {
-			c.updatePool(id, func(p *osdmap.Pool) { p.Flags |= osdmap.PoolECOverwrites })
 		}
 	}
 	return nil
@@ -370,7 +414,7 @@ func (c *Cluster) StartOSD(id int) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.change(func(inc *osdmap.Incremental) { inc.NewUp = map[int32]entity.AddrVec{o.id: o.addrs()} })
+	c.change(o.comesUp)
 	return nil
 }
 

@@ -57,8 +57,11 @@ func (c *Cluster) features() uint64 {
 }
 
 // start listens on a new address.
-func (d *daemon) start(nonce uint32) error {
-	l, ap, err := d.c.net.listen()
+func (d *daemon) start(nonce uint32) error { return d.startAt(nonce, netip.AddrPort{}) }
+
+// startAt listens on a given address, or on a new one when that is taken.
+func (d *daemon) startAt(nonce uint32, prefer netip.AddrPort) error {
+	l, ap, err := d.c.net.listen(prefer)
 	if err != nil {
 		return err
 	}
@@ -104,6 +107,11 @@ func (d *daemon) stop() {
 }
 
 func (d *daemon) serve(ctx context.Context, l net.Listener) {
+	select {
+	case <-d.c.ready:
+	case <-ctx.Done():
+		return
+	}
 	for {
 		nc, err := l.Accept()
 		if err != nil {

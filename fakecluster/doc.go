@@ -24,5 +24,6 @@
 //	mon*.go     the monitors           mgr*.go    the manager
 //	osd.go      the OSDs               caps.go    capabilities
 //	faults.go   faults and the log     net.go     sockets and pipes
+//	save*.go, load.go                  the state in a file
 //	*_commands.go, status.go, osd_dump.go      what commands answer
 package fakecluster

@@ -312,17 +312,24 @@ func (c *Cluster) removeSnap(pool int64, snap uint64, edit func(p *osdmap.Pool))
 		inc.NewPools = map[int64]*osdmap.Pool{pool: &p}
 		inc.NewRemoved = map[int64]osdmap.IntervalSet{pool: {{Start: snap, Len: 1}}}
 	})
-	groups := c.groups[pool]
-	trim := func() {
-		for _, g := range groups {
-			g.Trim(snap)
-		}
-	}
+	t := heldTrim{pool, snap}
 	if c.holdTrim {
-		c.heldTrims = append(c.heldTrims, trim)
+		c.heldTrims = append(c.heldTrims, t)
 		return
 	}
-	trim()
+	c.trim(t)
+}
+
+// heldTrim is a removed snapshot whose clones are still there.
+type heldTrim struct {
+	pool int64
+	snap uint64
+}
+
+func (c *Cluster) trim(t heldTrim) {
+	for _, g := range c.groups[t.pool] {
+		g.Trim(t.snap)
+	}
 }
 
 // HoldTrim stops the trimming of removed snapshots, or lets it go on.
@@ -331,8 +338,8 @@ func (c *Cluster) HoldTrim(hold bool) {
 	defer c.mu.Unlock()
 	c.holdTrim = hold
 	if !hold {
-		for _, trim := range c.heldTrims {
-			trim()
+		for _, t := range c.heldTrims {
+			c.trim(t)
 		}
 		c.heldTrims = nil
 	}
@@ -357,6 +364,12 @@ func (c *Cluster) blocklist(a entity.Addr, d time.Duration) time.Time {
 	c.change(func(inc *osdmap.Incremental) {
 		inc.OSDOnly.NewBlocklist = map[entity.Addr]denc.Time{a: denc.TimeOf(until)}
 	})
+	c.expire(a, d)
+	return until
+}
+
+// expire takes a client off the blocklist after d, if its time is then over.
+func (c *Cluster) expire(a entity.Addr, d time.Duration) {
 	c.after(d, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -364,7 +377,6 @@ func (c *Cluster) blocklist(a entity.Addr, d time.Duration) time.Time {
 			c.unblocklist(a)
 		}
 	})
-	return until
 }
 
 func (c *Cluster) unblocklist(a entity.Addr) {

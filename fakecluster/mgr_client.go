@@ -170,6 +170,9 @@ func (h *inhouse) forget(cookie uint64) {
 	h.mu.Unlock()
 }
 
+// Inside implements pg.Insider.
+func (h *inhouse) Inside() {}
+
 // Send implements pg.Peer: it runs with the group locked.
 func (h *inhouse) Send(m *wire.WatchNotify, data msgr2.Data) {
 	h.mu.Lock()

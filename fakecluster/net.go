@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,15 +17,19 @@ import (
 // network is where daemons listen: real loopback sockets, or pipes inside the
 // process.
 type network interface {
-	listen() (net.Listener, netip.AddrPort, error)
+	// listen takes the port of prefer if there is one and it is free, else any.
+	listen(prefer netip.AddrPort) (net.Listener, netip.AddrPort, error)
 	dial(ctx context.Context, a netip.AddrPort) (net.Conn, error)
 }
 
 // sockets listens on free ports of one address.
 type sockets struct{ host string }
 
-func (s sockets) listen() (net.Listener, netip.AddrPort, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(s.host, "0"))
+func (s sockets) listen(prefer netip.AddrPort) (net.Listener, netip.AddrPort, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(s.host, strconv.Itoa(int(prefer.Port()))))
+	if err != nil && prefer.Port() != 0 {
+		l, err = net.Listen("tcp", net.JoinHostPort(s.host, "0"))
+	}
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
@@ -55,10 +60,13 @@ func (p *pipes) port() uint16 {
 	return p.next
 }
 
-func (p *pipes) listen() (net.Listener, netip.AddrPort, error) {
+func (p *pipes) listen(prefer netip.AddrPort) (net.Listener, netip.AddrPort, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ap := netip.AddrPortFrom(p.host, p.port())
+	ap := prefer
+	if ap.Addr() != p.host || p.listeners[ap] != nil {
+		ap = netip.AddrPortFrom(p.host, p.port())
+	}
 	l := &pipeListener{net: p, addr: ap, conns: make(chan net.Conn), done: make(chan struct{})}
 	p.listeners[ap] = l
 	return l, ap, nil

@@ -27,6 +27,17 @@ func (o *osd) accept(*daemon) (msgr2.ServerAuth, session) {
 	return auth, &osdSession{osd: o, auth: auth}
 }
 
+// comesUp makes inc say that the OSD is up, and where.
+func (o *osd) comesUp(inc *osdmap.Incremental) {
+	only := &inc.OSDOnly
+	for _, m := range []*map[int32]entity.AddrVec{&inc.NewUp, &only.ClusterUp, &only.HBBackUp, &only.HBFrontUp} {
+		if *m == nil {
+			*m = map[int32]entity.AddrVec{}
+		}
+		(*m)[o.id] = o.addrs()
+	}
+}
+
 // osdSession is a client's connection to an OSD. Fields without a comment are
 // used on the reading goroutine only.
 type osdSession struct {

@@ -30,59 +30,27 @@ func fakecephMain(ctx context.Context, args []string, std streams.Streams) int {
 }
 
 func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
-	f := pflag.NewFlagSet("rbdm fakeceph", pflag.ContinueOnError)
+	var k fakecephOptions
+	f := k.flags()
 	f.SetOutput(std.Err)
-	name := f.String("name", "ceph", "name of the cluster, and of the files in --dir")
-	osds := f.Int("osds", 3, "number of OSDs")
-	mons := f.Int("mons", 1, "number of monitors")
-	release := f.Int("release", 20, "behave like Ceph 16, 18 or 20")
-	keyType := f.String("key-type", "", "type of the keys: aes or aes256k (default: as new clusters of the release)")
-	listen := f.String("listen", "127.0.0.1", "address to listen on; a port is ignored, every daemon takes a free one")
-	pools := f.StringArray("pool", nil, "make a replicated pool for RBD; may be repeated")
-	erasure := f.StringArray("erasure-pool", nil, "make an erasure coded pool with overwrites; may be repeated")
-	dir := f.String("dir", ".", "directory for NAME.conf and NAME.client.admin.keyring")
-	mode := f.String("mode", "", "connection mode to insist on: crc or secure (default: as clients wish)")
-	socket := f.String("control", "", "path of a Unix socket that takes commands to make faults")
-	verbose := f.Bool("verbose", false, "log to standard error")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
-	opts := []fakecluster.Option{
-		fakecluster.Name(*name), fakecluster.OSDs(*osds), fakecluster.Mons(*mons), fakecluster.Release(*release),
-		fakecluster.Listen(*listen), fakecluster.Pools(*pools...), fakecluster.ErasurePools(*erasure...),
-	}
-	switch *keyType {
-	case "":
-	case "aes":
-		opts = append(opts, fakecluster.KeyType(cephx.KeyAES))
-	case "aes256k":
-		opts = append(opts, fakecluster.KeyType(cephx.KeyAES256K))
-	default:
-		return fmt.Errorf("--key-type %q is neither aes nor aes256k", *keyType)
-	}
-	switch *mode {
-	case "":
-	case "crc":
-		opts = append(opts, fakecluster.Modes(msgr2.ModeCRC))
-	case "secure":
-		opts = append(opts, fakecluster.Modes(msgr2.ModeSecure))
-	default:
-		return fmt.Errorf("--mode %q is neither crc nor secure", *mode)
-	}
-	if *verbose {
-		opts = append(opts, fakecluster.WithLogger(slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	}
-	if err := os.MkdirAll(*dir, 0o755); err != nil {
-		return err
-	}
-	abs, err := filepath.Abs(*dir)
+	opts, err := k.options(f, std)
 	if err != nil {
 		return err
 	}
-	c, err := fakecluster.Start(ctx, opts...)
+	if err := os.MkdirAll(k.dir, 0o755); err != nil {
+		return err
+	}
+	abs, err := filepath.Abs(k.dir)
+	if err != nil {
+		return err
+	}
+	c, err := k.start(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -91,8 +59,8 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 	if err != nil {
 		return err
 	}
-	if *socket != "" {
-		l, err := listenControl(*socket)
+	if k.socket != "" {
+		l, err := listenControl(k.socket)
 		if err != nil {
 			return err
 		}
@@ -102,7 +70,118 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 	}
 	fmt.Fprintf(std.Out, "ready name=%s fsid=%s conf=%s mon_host=%s\n", c.Name(), c.FSID(), path, c.MonHost())
 	giveBack(ctx, c)
+	if k.save != "" {
+		return saveCluster(c, k.save)
+	}
 	return nil
+}
+
+// fakecephOptions are the options of the command line.
+type fakecephOptions struct {
+	name, keyType, listen, dir, mode, socket, save, load string
+	osds, mons, release                                  int
+	pools, erasure                                       []string
+	verbose                                              bool
+}
+
+func (k *fakecephOptions) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("rbdm fakeceph", pflag.ContinueOnError)
+	f.StringVar(&k.name, "name", "ceph", "name of the cluster, and of the files in --dir")
+	f.IntVar(&k.osds, "osds", 3, "number of OSDs")
+	f.IntVar(&k.mons, "mons", 1, "number of monitors")
+	f.IntVar(&k.release, "release", 20, "behave like Ceph 16, 18 or 20")
+	f.StringVar(&k.keyType, "key-type", "", "type of the keys: aes or aes256k (default: as new clusters of the release)")
+	f.StringVar(&k.listen, "listen", "127.0.0.1", "address to listen on; a port is ignored, every daemon takes a free one")
+	f.StringArrayVar(&k.pools, "pool", nil, "make a replicated pool for RBD; may be repeated")
+	f.StringArrayVar(&k.erasure, "erasure-pool", nil, "make an erasure coded pool with overwrites; may be repeated")
+	f.StringVar(&k.dir, "dir", ".", "directory for NAME.conf and NAME.client.admin.keyring")
+	f.StringVar(&k.mode, "mode", "", "connection mode to insist on: crc or secure (default: as clients wish)")
+	f.StringVar(&k.socket, "control", "", "path of a Unix socket that takes commands to make faults")
+	f.StringVar(&k.save, "save", "", "file to which the whole state is saved at the end")
+	f.StringVar(&k.load, "load", "", "file of a saved state to begin with; it also says what the cluster is made of")
+	f.BoolVar(&k.verbose, "verbose", false, "log to standard error")
+	return f
+}
+
+// options returns what the cluster is told. With --load, what is not given is as
+// it was saved.
+func (k *fakecephOptions) options(f *pflag.FlagSet, std streams.Streams) ([]fakecluster.Option, error) {
+	opts := []fakecluster.Option{
+		fakecluster.Listen(k.listen), fakecluster.Pools(k.pools...), fakecluster.ErasurePools(k.erasure...),
+	}
+	for name, opt := range map[string]fakecluster.Option{
+		"name": fakecluster.Name(k.name), "osds": fakecluster.OSDs(k.osds), "mons": fakecluster.Mons(k.mons),
+		"release": fakecluster.Release(k.release),
+	} {
+		if f.Changed(name) || k.load == "" {
+			opts = append(opts, opt)
+		}
+	}
+	switch k.keyType {
+	case "":
+	case "aes":
+		opts = append(opts, fakecluster.KeyType(cephx.KeyAES))
+	case "aes256k":
+		opts = append(opts, fakecluster.KeyType(cephx.KeyAES256K))
+	default:
+		return nil, fmt.Errorf("--key-type %q is neither aes nor aes256k", k.keyType)
+	}
+	switch k.mode {
+	case "":
+	case "crc":
+		opts = append(opts, fakecluster.Modes(msgr2.ModeCRC))
+	case "secure":
+		opts = append(opts, fakecluster.Modes(msgr2.ModeSecure))
+	default:
+		return nil, fmt.Errorf("--mode %q is neither crc nor secure", k.mode)
+	}
+	if k.verbose {
+		opts = append(opts, fakecluster.WithLogger(slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	}
+	return opts, nil
+}
+
+func (k *fakecephOptions) start(ctx context.Context, opts []fakecluster.Option) (*fakecluster.Cluster, error) {
+	// The cluster is saved before it ends: ctx must not end it.
+	ctx = context.WithoutCancel(ctx)
+	if k.load == "" {
+		return fakecluster.Start(ctx, opts...)
+	}
+	f, err := os.Open(k.load)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c, err := fakecluster.Load(ctx, f, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.load, err)
+	}
+	return c, nil
+}
+
+// saveCluster saves a cluster to a file, which is the old one or the new one but
+// never half of it. Only its owner may read it: it holds all keys.
+func saveCluster(c *fakecluster.Cluster, path string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := c.Save(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // giveBack returns memory to the system when much of what was stored has been

@@ -72,7 +72,7 @@ func listenControl(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored")
+var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -91,6 +91,11 @@ func (k *control) do(words []string) (string, error) {
 		return "ok", nil
 	case "stored":
 		return fmt.Sprintf("ok %d", k.c.StoredBytes()), nil
+	case "save":
+		if len(rest) == 0 {
+			return "", errUsage
+		}
+		return "ok", saveCluster(k.c, strings.Join(rest, " "))
 	case "fault":
 		f, err := parseFault(rest)
 		if err != nil {
