@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop cross bigendian golden interop conformance fake-mirror cli-diff bench-cli clean
+.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror cli-diff bench-cli clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -44,6 +44,9 @@ cli-diff: ## every command line of the lists with rbd 16.2 and 20.2 and with our
 
 bench-interop: ## our daemon and Ceph's in turn on two real clusters (root, Debian)
 	scripts/bench-interop
+
+bench-journal: ## the same in journal mode
+	scripts/bench-journal
 
 bench-cli: ## commands of rbd and of ours in turn on a real cluster (root, Debian)
 	scripts/bench-cli

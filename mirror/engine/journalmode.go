@@ -107,6 +107,8 @@ func (r *imageReplayer) journalSession(ctx context.Context, local, remote *rbd.I
 		if err := j.sync(ctx); err != nil {
 			return err
 		}
+	} else if err := j.dropOldPoints(ctx); err != nil {
+		return err
 	}
 	return j.replay(ctx)
 }
@@ -315,11 +317,9 @@ func (j *journalReplica) syncPoint(ctx context.Context, writable *rbd.Image) (id
 		}
 	}
 	// Those of a copy whose point is gone, or of another daemon's.
-	for _, s := range writable.Snapshots() {
-		if strings.HasPrefix(s.Name, syncPointPrefix+j.r.ns.sites.localUUID+".") {
-			if err := writable.RemoveSnapshot(ctx, s.ID); err != nil {
-				return 0, false, fmt.Errorf("remove snapshot %s: %w", s.Name, err)
-			}
+	for _, s := range j.oldPoints(writable) {
+		if err := writable.RemoveSnapshot(ctx, s.ID); err != nil {
+			return 0, false, fmt.Errorf("remove snapshot %s: %w", s.Name, err)
 		}
 	}
 	name := syncPointPrefix + j.r.ns.sites.localUUID + "." + snapshots.NewUUID()
@@ -334,6 +334,36 @@ func (j *journalReplica) syncPoint(ctx context.Context, writable *rbd.Image) (id
 		return 0, false, fmt.Errorf("make the snapshot to copy from: %w", err)
 	}
 	return id, again, nil
+}
+
+// oldPoints returns the snapshots of an image that this site copied from.
+func (j *journalReplica) oldPoints(img *rbd.Image) (points []rbd.Snapshot) {
+	for _, s := range img.Snapshots() {
+		if strings.HasPrefix(s.Name, syncPointPrefix+j.r.ns.sites.localUUID+".") {
+			points = append(points, s)
+		}
+	}
+	return points
+}
+
+// dropOldPoints removes what a daemon left behind that died between the end of a
+// copy and the removal of the snapshot that it copied from.
+func (j *journalReplica) dropOldPoints(ctx context.Context) error {
+	points := j.oldPoints(j.remote)
+	if len(points) == 0 {
+		return nil
+	}
+	writable, err := rbd.OpenByID(ctx, j.r.ns.remote, j.remote.ID(), rbd.OpenOptions{SkipParent: true, ExternalReplay: true, Logger: j.r.log})
+	if err != nil {
+		return fmt.Errorf("open the remote image to remove what was copied from: %w", err)
+	}
+	defer closeWithin(writable, farewell)
+	for _, s := range points {
+		if err := writable.RemoveSnapshot(ctx, s.ID); err != nil && !errors.Is(err, rados.ErrNotFound) {
+			return fmt.Errorf("remove snapshot %s: %w", s.Name, err)
+		}
+	}
+	return nil
 }
 
 // copyFrom copies everything up to a snapshot into the local head.

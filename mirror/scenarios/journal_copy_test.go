@@ -36,12 +36,14 @@ func TestJournalFirstCopyIsGoneOnWith(t *testing.T) {
 	w.b.stop()
 	state, err := journal.ReadState(w.ctx, io, id)
 	require.NoError(t, err)
+	site := ""
 	for _, c := range state.Clients {
 		var data jwire.ClientData
 		r := denc.NewReader(c.Data)
 		data.Decode(r)
 		require.NoError(t, r.Err(), "data of client %q", c.ID)
 		if c.ID != "" {
+			site = c.ID
 			require.Equal(t, jwire.PeerSyncing, data.State, "the copy was over before the daemon was killed")
 			require.Len(t, data.SyncPoints, 1)
 		}
@@ -49,5 +51,14 @@ func TestJournalFirstCopyIsGoneOnWith(t *testing.T) {
 	x.write(rnd)
 	w.b.run()
 	w.replayed(x)
+	// A daemon that died before it removed what it had copied from.
+	w.b.kill()
+	_, err = x.img.CreateSnapshot(w.ctx, ".rbd-mirror."+site+".left", wire.SnapshotNamespace{}, rbd.SnapshotOptions{SkipQuiesce: true})
+	require.NoError(t, err)
+	w.b.run()
+	x.write(rnd)
+	w.replayed(x)
+	require.NoError(t, x.img.Refresh(w.ctx))
+	require.Empty(t, x.img.Snapshots())
 	x.close()
 }

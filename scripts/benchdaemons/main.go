@@ -38,12 +38,13 @@ const (
 func main() {
 	var b bench
 	rounds := flag.Int("rounds", 3, "how often each daemon runs each workload")
+	journals := flag.Bool("journal", false, "time journal mode instead of snapshot mode")
 	flag.StringVar(&b.root, "root", "/", "where the release's own programs are installed")
 	flag.StringVar(&b.binary, "binary", "", "the rbdm binary")
 	flag.StringVar(&b.dirA, "a", "", "the primary cluster's folder, with its ceph.conf")
 	flag.StringVar(&b.dirB, "b", "", "the secondary's")
 	flag.Parse()
-	if err := b.run(context.Background(), *rounds); err != nil {
+	if err := b.run(context.Background(), *rounds, *journals); err != nil {
 		fmt.Fprintln(os.Stderr, "benchdaemons:", err)
 		os.Exit(1)
 	}
@@ -62,7 +63,7 @@ type result struct {
 	peak            int64   // KiB
 }
 
-func (b *bench) run(ctx context.Context, rounds int) (err error) {
+func (b *bench) run(ctx context.Context, rounds int, journals bool) (err error) {
 	if err := b.peer(ctx); err != nil {
 		return err
 	}
@@ -74,6 +75,9 @@ func (b *bench) run(ctx context.Context, rounds int) (err error) {
 		return err
 	}
 	defer b.b.Client().Close()
+	if journals {
+		return b.journals(ctx, rounds)
+	}
 	daemons := []string{"rbdm", "rbd-mirror"}
 	results := make(map[string][]result)
 	for round := range rounds {
@@ -260,10 +264,13 @@ type daemon struct {
 	pid   int
 }
 
-func (b *bench) start(name string) (*daemon, error) {
-	cmd := b.command(context.Background(), b.dirB, "rbd-mirror", "-f", "-n", "client.admin", "-c", filepath.Join(b.dirB, "ceph.conf"))
+func (b *bench) start(name string, extra ...string) (*daemon, error) {
+	args := append([]string{"rbd-mirror", "-f", "-n", "client.admin"}, extra...)
+	var cmd *exec.Cmd
 	if name == "rbdm" {
-		cmd = b.ours(context.Background(), b.dirB, "rbd-mirror", "-f", "-n", "client.admin", "--checkpoints", filepath.Join(b.dirB, "checkpoints.db"))
+		cmd = b.ours(context.Background(), b.dirB, append(args, "--checkpoints", filepath.Join(b.dirB, "checkpoints.db"))...)
+	} else {
+		cmd = b.command(context.Background(), b.dirB, append(args, "-c", filepath.Join(b.dirB, "ceph.conf"))...)
 	}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {

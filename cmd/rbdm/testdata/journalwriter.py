@@ -63,7 +63,8 @@ def keep_to(end):
 
 def operate(i):
     global size
-    snaps = {s["name"]: s["size"] for s in image.list_snaps() if s["name"][0] != "."}
+    snaps = {s["name"]: s["size"] for s in image.list_snaps()
+             if s["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER and s["name"][0] != "."}
     one = rnd.choice(list(snaps)) if snaps else None
     kind = rnd.random()
     if one is None or kind < 0.4:
@@ -98,7 +99,7 @@ def operate(i):
     print(count, what, flush=True)
 
 
-writer = threading.Thread(target=writes, args=(random.Random(seed + 1),))
+writer = threading.Thread(target=writes, args=(random.Random(seed + 1),), daemon=True)
 writer.start()
 for i in range(operations):
     time.sleep(rnd.random() * 2 * seconds / operations)
