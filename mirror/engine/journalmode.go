@@ -460,6 +460,7 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	r.copying.Store(true)
 	defer r.copying.Store(false)
 	events := rbd.NewEventReplay(j.local, replayDepth)
+	events.CommitWith(j.theirs.FlushCommitPosition)
 	defer events.Close()
 	defer cancel(nil)
 	var watchers errgroup.Group

@@ -1,0 +1,197 @@
+package rbd_test
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rbdm/rbdm/fakecluster"
+	jwire "github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rados/conf"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+// replayTarget is an image that events are applied to, by one client after the other.
+type replayTarget struct {
+	t       testing.TB
+	ctx     context.Context
+	cluster *fakecluster.Cluster
+	id      string
+	client  *rados.Client
+	img     *rbd.Image
+	events  *rbd.EventReplay
+	stop    context.CancelFunc
+	running context.Context
+}
+
+func newReplayTarget(t testing.TB, create func(ctx context.Context, io *rados.IoCtx) (id string)) *replayTarget {
+	x := &replayTarget{t: t, ctx: t.Context(), cluster: fakecluster.New(t, fakecluster.Pools("rbd"))}
+	client, io := x.connect()
+	defer client.Close()
+	x.id = create(x.ctx, io)
+	return x
+}
+
+func (x *replayTarget) connect() (*rados.Client, *rados.IoCtx) {
+	x.t.Helper()
+	key, err := x.cluster.Key("client.admin")
+	require.NoError(x.t, err)
+	cfg := conf.New("ceph", entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+	for option, v := range map[string]string{"mon_host": x.cluster.MonHost(), "key": key} {
+		require.NoError(x.t, cfg.Set(conf.LevelOverride, option, v))
+	}
+	client, err := rados.Connect(x.ctx, cfg)
+	require.NoError(x.t, err)
+	io, err := client.OpenPool(x.ctx, "rbd")
+	require.NoError(x.t, err)
+	return client, io
+}
+
+// start opens the image as a daemon that was just started does.
+func (x *replayTarget) start(commit func(context.Context) error) {
+	x.t.Helper()
+	client, io := x.connect()
+	img, err := rbd.OpenByID(x.ctx, io, x.id, rbd.OpenOptions{ExternalReplay: true})
+	require.NoError(x.t, err)
+	require.NoError(x.t, img.AcquireLock(x.ctx))
+	x.client, x.img, x.events = client, img, rbd.NewEventReplay(img, 16)
+	x.events.CommitWith(commit)
+	x.running, x.stop = context.WithCancel(x.ctx)
+}
+
+// crash ends the client at once: nothing of what it sent arrives any more.
+func (x *replayTarget) crash() {
+	x.cluster.Blocklist(x.client.Addr(), time.Hour)
+	x.stop()
+	x.events.Close()
+	bye, cancel := context.WithTimeout(x.ctx, time.Millisecond)
+	defer cancel()
+	_ = x.img.Close(bye)
+	x.client.Close()
+}
+
+func (x *replayTarget) close() {
+	x.t.Helper()
+	x.stop()
+	x.events.Close()
+	require.NoError(x.t, x.img.Close(x.ctx))
+	x.client.Close()
+}
+
+// apply applies an event of a stream that is not begun again.
+func (x *replayTarget) apply(ev jwire.Event) {
+	x.t.Helper()
+	require.NoError(x.t, x.events.Apply(x.running, ev, func(err error) {
+		if err != nil {
+			x.t.Errorf("event %d: %v", ev.Type, err)
+		}
+	}))
+}
+
+func (x *replayTarget) read(snap uint64) []byte {
+	x.t.Helper()
+	size, err := x.img.SizeAt(snap)
+	require.NoError(x.t, err)
+	d, err := x.img.ReadSnap(x.ctx, snap, 0, size)
+	require.NoError(x.t, err)
+	return append([]byte{}, d.Bytes()...)
+}
+
+// osdOpReply is the type of the messages by which OSDs answer.
+const osdOpReply = 43
+
+var userSnap = wire.SnapshotNamespace{}.Append(nil)
+
+func plainImage(t testing.TB, size uint64) func(context.Context, *rados.IoCtx) string {
+	return func(ctx context.Context, io *rados.IoCtx) string {
+		id, err := rbd.Create(ctx, io, "i", size, rbd.CreateOptions{Order: 16})
+		require.NoError(t, err)
+		return id
+	}
+}
+
+// TestReplayOfANameThatIsUsedAgain: a snapshot is made, removed and made again, and
+// the replay dies when more was written. What it left must not get into the snapshot.
+func TestReplayOfANameThatIsUsedAgain(t *testing.T) {
+	const size = 1 << 20
+	x := newReplayTarget(t, plainImage(t, size))
+	write := func(c byte) jwire.Event {
+		return jwire.Event{Type: jwire.EventWrite, Offset: 4096, Length: 512, Data: bytes.Repeat([]byte{c}, 512)}
+	}
+	op := func(tid uint64, kind jwire.EventType, name string) []jwire.Event {
+		return []jwire.Event{{Type: kind, OpTID: tid, Name: name, Namespace: userSnap}, {Type: jwire.EventOpFinish, OpTID: tid}}
+	}
+	stream := []jwire.Event{write('a')}
+	stream = append(stream, op(1, jwire.EventSnapCreate, "s")...)
+	stream = append(stream, write('b'))
+	stream = append(stream, op(2, jwire.EventSnapRollback, "s")...)
+	stream = append(stream, op(3, jwire.EventSnapRemove, "s")...)
+	stream = append(stream, op(4, jwire.EventSnapCreate, "s")...)
+	stream = append(stream, jwire.Event{Type: jwire.EventWrite, Offset: 8192, Length: 512, Data: bytes.Repeat([]byte{'c'}, 512)})
+
+	j := newReplayed(len(stream))
+	x.start(j.commit)
+	for i, ev := range stream {
+		require.NoError(t, x.events.Apply(x.running, ev, j.doneWith(i)))
+	}
+	require.NoError(t, x.events.Wait(x.ctx))
+	x.crash() // before the commit position was written at its age
+	x.start(j.commit)
+	for i := j.durable; i < len(stream); i++ {
+		require.NoError(t, x.events.Apply(x.running, stream[i], j.doneWith(i)))
+	}
+	require.NoError(t, x.events.Finish(x.ctx))
+	s, ok := x.img.UserSnapshot("s")
+	require.True(t, ok)
+	require.Equal(t, byte('a'), x.read(s.ID)[4096])
+	require.Equal(t, byte(0), x.read(s.ID)[8192], "what was written after the snapshot is in it")
+	require.Equal(t, byte('c'), x.read(rbd.NoSnap)[8192])
+	x.close()
+}
+
+// TestReplayLooksAhead: an event that waits for its object keeps nothing else
+// waiting, done has returned before Wait does, and what gathers meanwhile is one
+// write.
+func TestReplayLooksAhead(t *testing.T) {
+	x := newReplayTarget(t, plainImage(t, 1<<20))
+	x.start(nil)
+	first := jwire.Event{Type: jwire.EventWrite, Offset: 5 << 16, Length: 1, Data: []byte{1}}
+	x.apply(first) // the lock and the map of objects are there
+	require.NoError(t, x.events.Wait(x.ctx))
+	var slow atomic.Uint64 // the request whose answer comes late
+	defer x.cluster.Inject(fakecluster.Fault{Object: x.img.ObjectName(0), Times: 1, Do: func(e *fakecluster.Event) { slow.Store(e.TID) }})()
+	defer x.cluster.Inject(fakecluster.Fault{Out: true, Type: osdOpReply, Delay: 300 * time.Millisecond, Match: func(e *fakecluster.Event) bool {
+		return e.TID == slow.Load()
+	}})()
+	var mu sync.Mutex
+	var order []int
+	write := func(i int, off uint64, c byte) {
+		require.NoError(t, x.events.Apply(x.running, jwire.Event{Type: jwire.EventWrite, Offset: off, Length: 1024, Data: bytes.Repeat([]byte{c}, 1024)}, func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, i)
+			if err != nil {
+				t.Error(err)
+			}
+		}))
+	}
+	write(0, 0, 'a')
+	write(1, 512, 'b') // waits for 0
+	write(2, 1024, 'c')
+	write(3, 1<<16, 'd') // does not
+	require.NoError(t, x.events.Wait(x.ctx))
+	require.Len(t, order, 4)
+	require.Equal(t, 3, order[0])
+	got := x.read(rbd.NoSnap)
+	require.Equal(t, "abc", string([]byte{got[511], got[1023], got[1024]}))
+	require.Equal(t, byte('d'), got[1<<16])
+	x.close()
+}
