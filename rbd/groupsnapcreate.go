@@ -191,19 +191,13 @@ func (is groupImages) lock(ctx context.Context) error {
 	return is.each(ctx, func(ctx context.Context, i int) error { return is[i].lockForGroup(ctx) })
 }
 
-// lockForGroup takes the lock, waiting a while for an owner that is busy, too.
+// lockForGroup takes the lock, waiting for its owner a while: the owners of the
+// other images cannot write meanwhile.
 func (img *Image) lockForGroup(ctx context.Context) error {
 	limit := time.Duration(max(1, img.settings.uint("rbd_request_timed_out_seconds"))) * time.Second
-	until := time.Now().Add(limit)
-	for {
-		err := img.AcquireLock(ctx)
-		if !errors.Is(err, rados.ErrBusy) || time.Now().After(until) {
-			return err
-		}
-		if perr := pause(ctx, lockPause); perr != nil {
-			return errors.Join(err, perr)
-		}
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("image %s is not given its lock: %w", img.Name(), rados.ErrTimedOut))
+	defer cancel()
+	return img.AcquireLock(ctx)
 }
 
 // memberSnap returns the snapshot of a namespace that it has to itself, or nil.

@@ -21,6 +21,8 @@ const (
 	lockTag          = "internal"
 	// lockRetry is after how long an answered request for the lock is repeated.
 	lockRetry = 5 * time.Second
+	// lockYield is how long whoever gave the lock away leaves it to who asked for it.
+	lockYield = 250 * time.Millisecond
 	// lockPause is the wait before the next try when nobody answered.
 	lockPause = 200 * time.Millisecond
 )
@@ -54,6 +56,9 @@ type exclusiveLock struct {
 	cookie string
 	// news is closed when another client said that it released the lock.
 	news chan struct{}
+	// given is set when the lock was given away on request, and closed when another
+	// client said that it took it.
+	given chan struct{}
 }
 
 func (l *exclusiveLock) init(img *Image) {
@@ -113,6 +118,9 @@ func (l *exclusiveLock) acquire(ctx context.Context, request bool) error {
 		return err
 	}
 	defer l.endTurn()
+	if err := l.giveWay(ctx); err != nil {
+		return err
+	}
 	for {
 		if l.owned.Load() {
 			return nil
@@ -152,10 +160,54 @@ func (l *exclusiveLock) acquire(ctx context.Context, request bool) error {
 	}
 }
 
-// ask sends a request for the lock and waits until it is worth another try.
+// giveWay waits for the client that the lock was given to on its request to take it.
+// Who goes on writing would be faster than the other every time.
+func (l *exclusiveLock) giveWay(ctx context.Context) error {
+	l.mu.Lock()
+	given := l.given
+	l.mu.Unlock()
+	if given == nil || l.owned.Load() {
+		return nil
+	}
+	t := time.NewTimer(lockYield)
+	defer t.Stop()
+	select {
+	case <-given:
+	case <-t.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.given == given {
+		l.given = nil
+	}
+	return nil
+}
+
+// requested is told that the lock will be given away on request.
+func (l *exclusiveLock) requested() {
+	l.mu.Lock()
+	l.given = make(chan struct{})
+	l.mu.Unlock()
+}
+
+// heardAcquire is told that another client took the lock.
+func (l *exclusiveLock) heardAcquire() {
+	l.mu.Lock()
+	if l.given != nil {
+		close(l.given)
+		l.given = nil
+	}
+	l.mu.Unlock()
+}
+
+// ask sends a request for the lock and waits until it is worth another try. An
+// owner that refuses for good says so by ErrReadOnly; one that says ErrBusy has to
+// finish something first, as while a snapshot is made of the image's group.
 func (l *exclusiveLock) ask(ctx context.Context, news <-chan struct{}) error {
 	answered, err := l.img.watch.requestLock(ctx)
-	if err != nil {
+	if err != nil && !(answered && errors.Is(err, rados.ErrBusy)) {
 		return fmt.Errorf("exclusive lock of image %s: the owner keeps it: %w", l.img.Name(), err)
 	}
 	wait := lockPause

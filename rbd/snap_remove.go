@@ -11,9 +11,9 @@ import (
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-// RemoveSnapshot removes a snapshot of any namespace. A user's snapshot that
-// has clones of format 2 goes to the image's trash namespace instead and is
-// removed with the last of them. A protected one is ErrBusy.
+// RemoveSnapshot removes a snapshot of any namespace. One that has clones of
+// format 2 goes to the image's trash namespace instead and is removed with the
+// last of them. A protected one is ErrBusy.
 func (img *Image) RemoveSnapshot(ctx context.Context, id uint64) error {
 	s, err := img.needSnap(id)
 	if err != nil {
@@ -86,7 +86,7 @@ func (img *Image) dropSnapshot(ctx context.Context, h *header, s *Snapshot) erro
 // trashSnapshot hides a snapshot that has clones of format 2 and forgets clones
 // that no longer exist. left reports whether any is left.
 func (img *Image) trashSnapshot(ctx context.Context, s *Snapshot) (left bool, err error) {
-	if isUser(s.Namespace) {
+	if !isTrash(s.Namespace) {
 		op := rados.NewOp()
 		img.guard(op)
 		callSnapshotTrashAdd(op, s.ID)

@@ -194,6 +194,11 @@ func (hw *headerWatch) handle(n *rados.Notification) {
 	case wire.NotifyHeaderUpdate:
 		n.Ack(nil)
 		hw.refreshLater()
+	case wire.NotifyAcquiredLock:
+		n.Ack(nil)
+		if !hw.ours(m.Client) {
+			img.lock.heardAcquire()
+		}
 	case wire.NotifyReleasedLock:
 		n.Ack(nil)
 		if !hw.ours(m.Client) {
@@ -229,6 +234,7 @@ func (hw *headerWatch) handleRequest(n *rados.Notification, m wire.NotifyMessage
 		}
 	}
 	n.Ack(responseMessage(nil))
+	img.lock.requested()
 	img.background(func(ctx context.Context) {
 		if err := img.lock.release(ctx); err != nil && ctx.Err() == nil {
 			img.log.Warn("the exclusive lock could not be given away", "error", err)
