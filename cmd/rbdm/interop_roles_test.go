@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // rolePair is two images of one site that go through the same, one by the release's
@@ -157,4 +158,52 @@ func TestInteropPoolMode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInteropJournalRolesOfTheirDaemons moves the primary from site to site with our
+// commands while the release's own daemons replicate.
+func TestInteropJournalRolesOfTheirDaemons(t *testing.T) {
+	olderKeys(t, siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B"))
+	a, b := peers(t, "jroles")
+	spec := "jroles/image"
+	a.rbdm(t, "rbd", "create", "-s", "40M", "--image-feature", "layering,exclusive-lock,object-map,fast-diff", spec)
+	write(t, a, spec, 0)
+	a.rbdm(t, "rbd", "mirror", "image", "enable", spec)
+	write(t, a, spec, 2)
+	a.startReal(t)
+	b.startReal(t)
+	waitReplayed(t, a, b, spec)
+	ends := func(s *site, state string) {
+		t.Helper()
+		eventually(t, state+" at "+s.name, 2*time.Minute, func() (bool, string) {
+			out := status(t, s, spec)
+			own, _, _ := strings.Cut(out, "peer_sites") // what the site says itself
+			return strings.Contains(own, state), out
+		})
+	}
+	from, to := a, b
+	for i := range 2 {
+		write(t, from, spec, i)
+		from.rbdm(t, "rbd", "mirror", "image", "demote", spec)
+		ends(from, "up+unknown")
+		ends(to, "up+unknown")
+		equal(t, from, spec, to, spec)
+		to.rbdm(t, "rbd", "mirror", "image", "promote", spec)
+		write(t, to, spec, i+1)
+		waitReplayed(t, to, from, spec)
+		equal(t, to, spec, from, spec)
+		from, to = to, from
+	}
+	// By force, while the daemon replays. Both sites are written to then.
+	b.rbdm(t, "rbd", "mirror", "image", "promote", "--force", spec)
+	ends(b, "up+stopped")
+	write(t, a, spec, 0)
+	write(t, b, spec, 1)
+	a.rbdm(t, "rbd", "mirror", "image", "demote", spec)
+	ends(a, "split-brain")
+	a.rbdm(t, "rbd", "mirror", "image", "resync", spec)
+	waitReplayed(t, b, a, spec)
+	equal(t, b, spec, a, spec)
+	b.rbdm(t, "rbd", "mirror", "image", "disable", spec)
+	gone(t, a, spec)
 }

@@ -94,6 +94,28 @@ func with(ctx context.Context, io *rados.IoCtx, id string, f func(*rbd.Image) er
 // EnableImage makes an image a mirrored primary one, in snapshot mode. An image
 // that is one already stays so.
 func EnableImage(ctx context.Context, io *rados.IoCtx, id string) error {
+	if err := imageMode(ctx, io); err != nil {
+		return err
+	}
+	return enableSnapshots(ctx, io, id)
+}
+
+// EnableNewImage makes an image a mirrored primary one that was just created, in
+// one of wire.MirrorImage…'s modes. In mode pool that works as well, and an image
+// with a journal is mirrored already.
+func EnableNewImage(ctx context.Context, io *rados.IoCtx, id string, mode uint8) error {
+	if mode == wire.MirrorImageJournal {
+		return enableJournal(ctx, io, id, false)
+	}
+	if m, err := meta.Image(ctx, io, id); err == nil && m.Mode != mode {
+		if err := ForgetImage(ctx, io, id); err != nil {
+			return err
+		}
+	}
+	return enableSnapshots(ctx, io, id)
+}
+
+func enableSnapshots(ctx context.Context, io *rados.IoCtx, id string) error {
 	m, err := newEntry(ctx, io, id, wire.MirrorImageSnapshot)
 	if err != nil || m.State == wire.MirrorImageEnabled {
 		return err
@@ -118,6 +140,9 @@ func EnableImage(ctx context.Context, io *rados.IoCtx, id string) error {
 // gets a journal unless it has one. An image that is one already stays so. Other
 // than librbd, it leaves an image as it is that is mirrored in another mode.
 func EnableJournalImage(ctx context.Context, io *rados.IoCtx, id string) error {
+	if err := imageMode(ctx, io); err != nil {
+		return err
+	}
 	return enableJournal(ctx, io, id, false)
 }
 
@@ -148,12 +173,11 @@ func enableJournal(ctx context.Context, io *rados.IoCtx, id string, parentLater 
 	})
 }
 
-// newEntry returns the entry of an image that is to be mirrored: one in state
-// creating, or the one that is there, which is enabled then in this very mode.
-func newEntry(ctx context.Context, io *rados.IoCtx, id string, imageMode uint8) (m wire.MirrorImage, err error) {
+// imageMode refuses what is done image by image where it is not.
+func imageMode(ctx context.Context, io *rados.IoCtx) error {
 	mode, err := meta.Mode(ctx, io)
 	if err != nil {
-		return m, err
+		return err
 	}
 	where := "pool"
 	if io.Namespace() != "" {
@@ -161,14 +185,19 @@ func newEntry(ctx context.Context, io *rados.IoCtx, id string, imageMode uint8) 
 	}
 	switch mode {
 	case wire.MirrorModeImage:
+		return nil
 	case wire.MirrorModeDisabled, wire.MirrorModeInitOnly:
-		return m, fmt.Errorf("cannot enable mirroring: mirroring is not enabled on a %s: %w", where, rados.ErrInvalid)
-	default:
-		return m, fmt.Errorf("cannot enable mirroring: %s is not in image mirror mode: %w", where, rados.ErrInvalid)
+		return fmt.Errorf("cannot enable mirroring: mirroring is not enabled on a %s: %w", where, rados.ErrInvalid)
 	}
+	return fmt.Errorf("cannot enable mirroring: %s is not in image mirror mode: %w", where, rados.ErrInvalid)
+}
+
+// newEntry returns the entry of an image that is to be mirrored: one in state
+// creating, or the one that is there, which is enabled then in this very mode.
+func newEntry(ctx context.Context, io *rados.IoCtx, id string, mode uint8) (m wire.MirrorImage, err error) {
 	m, err = meta.Image(ctx, io, id)
 	switch {
-	case err == nil && m.Mode != imageMode:
+	case err == nil && m.Mode != mode:
 		return m, fmt.Errorf("the image is mirrored in another mode: %w", rados.ErrInvalid)
 	case err == nil && m.State == wire.MirrorImageDisabling:
 		return m, fmt.Errorf("mirroring of the image is being disabled: %w", rados.ErrInvalid)
@@ -176,7 +205,7 @@ func newEntry(ctx context.Context, io *rados.IoCtx, id string, imageMode uint8) 
 		return m, err
 	}
 	if m.GlobalID == "" {
-		m = wire.MirrorImage{GlobalID: snapshots.NewUUID(), Mode: imageMode, State: wire.MirrorImageCreating}
+		m = wire.MirrorImage{GlobalID: snapshots.NewUUID(), Mode: mode, State: wire.MirrorImageCreating}
 	}
 	return m, nil
 }

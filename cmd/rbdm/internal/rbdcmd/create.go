@@ -170,13 +170,13 @@ func create(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	enable, err := c.mirrorMode(ctx, io, &o)
+	mode, mirrored, err := c.mirrorMode(ctx, io, &o)
 	if err != nil {
 		return err
 	}
 	id, err := rbd.Create(ctx, io, s.Image, size, o)
-	if err == nil && enable != nil {
-		if err = enable(ctx, io, id); err != nil {
+	if err == nil && mirrored {
+		if err = ops.EnableNewImage(ctx, io, id, mode); err != nil {
 			err = errors.Join(err, rbd.Remove(ctx, io, s.Image, nil))
 		}
 	}
@@ -191,29 +191,28 @@ func create(ctx context.Context, c *call) error {
 	return nil
 }
 
-// mirrorMode reads --mirror-image-mode and returns what makes the new image a
-// mirrored one, nil if nothing shall. In journal mode it gets a journal from the
-// beginning.
-func (c *call) mirrorMode(ctx context.Context, io *rados.IoCtx, o *rbd.CreateOptions) (enable func(context.Context, *rados.IoCtx, string) error, err error) {
+// mirrorMode reads --mirror-image-mode: whether the new image is to be mirrored, and
+// how. In journal mode it gets a journal from the beginning.
+func (c *call) mirrorMode(ctx context.Context, io *rados.IoCtx, o *rbd.CreateOptions) (mode uint8, mirrored bool, err error) {
 	switch c.String("mirror-image-mode") {
 	case "":
-		return nil, nil
+		return mode, false, nil
 	case "snapshot":
-		enable = ops.EnableImage
+		mode = wire.MirrorImageSnapshot
 	case "journal":
-		enable = ops.EnableJournalImage
+		mode = wire.MirrorImageJournal
 		o.FeaturesSet |= rbd.FeatureExclusiveLock | rbd.FeatureJournaling
 	default:
-		return nil, badOption("mirror-image-mode")
+		return mode, false, badOption("mirror-image-mode")
 	}
-	mode, err := meta.Mode(ctx, io)
-	if err == nil && mode == wire.MirrorModeDisabled {
+	of, err := meta.Mode(ctx, io)
+	if err == nil && of == wire.MirrorModeDisabled {
 		err = rados.ErrNotFound
 	}
 	if err != nil {
-		return nil, failed(err, "rbd: create error")
+		return mode, false, failed(err, "rbd: create error")
 	}
-	return enable, nil
+	return mode, true, nil
 }
 
 // thickProvision writes zeros to all of the image, so that its space is taken.
