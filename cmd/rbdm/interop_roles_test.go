@@ -163,7 +163,9 @@ func TestInteropPoolMode(t *testing.T) {
 // TestInteropJournalRolesOfTheirDaemons moves the primary from site to site with our
 // commands while the release's own daemons replicate.
 func TestInteropJournalRolesOfTheirDaemons(t *testing.T) {
-	olderKeys(t, siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B"))
+	one, other := siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B")
+	olderKeys(t, one, other)
+	olderKeys(t, other, one)
 	a, b := peers(t, "jroles")
 	spec := "jroles/image"
 	a.rbdm(t, "rbd", "create", "-s", "40M", "--image-feature", "layering,exclusive-lock,object-map,fast-diff", spec)
