@@ -76,8 +76,7 @@ func DeepCopy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, 
 	if err := dst.Refresh(ctx); err != nil || !journaled {
 		return err
 	}
-	dst.journalPlan = plan
-	return dst.EnableFeatures(ctx, FeatureJournaling)
+	return dst.EnableFeaturesAs(ctx, FeatureJournaling, plan)
 }
 
 // all copies every object, by fast-diff if it can be used.

@@ -59,9 +59,6 @@ type Image struct {
 	watch    *headerWatch
 	requests requestTable
 
-	// journalPlan says how a journal is to lie that is made for this image.
-	journalPlan CreateOptions
-
 	parent     parentRef
 	oldParents []*Image // under parent.mu
 

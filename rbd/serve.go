@@ -64,7 +64,7 @@ func (img *Image) operationOf(m wire.NotifyMessage) func(ctx context.Context, p 
 			if err := img.checkUpdate(m.Features, m.Enabled); err != nil {
 				return err
 			}
-			return img.switchFeatures(ctx, m.Features, m.Enabled)
+			return img.switchFeatures(ctx, m.Features, m.Enabled, CreateOptions{})
 		}
 	}
 	return nil

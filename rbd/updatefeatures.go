@@ -17,15 +17,22 @@ import (
 // the image is empty of snapshots and data is known; `rbd object-map rebuild`,
 // or RebuildObjectMap, makes it valid, as with librbd.
 func (img *Image) EnableFeatures(ctx context.Context, mask uint64) error {
-	return img.updateFeatures(ctx, mask, true)
+	return img.updateFeatures(ctx, mask, true, CreateOptions{})
+}
+
+// EnableFeaturesAs is EnableFeatures with the journal as the options say, of which
+// only those of the journal count. Where another client holds the exclusive lock, its
+// own configuration holds.
+func (img *Image) EnableFeaturesAs(ctx context.Context, mask uint64, o CreateOptions) error {
+	return img.updateFeatures(ctx, mask, true, o)
 }
 
 // DisableFeatures turns features off and removes what belongs to them.
 func (img *Image) DisableFeatures(ctx context.Context, mask uint64) error {
-	return img.updateFeatures(ctx, mask, false)
+	return img.updateFeatures(ctx, mask, false, CreateOptions{})
 }
 
-func (img *Image) updateFeatures(ctx context.Context, mask uint64, on bool) error {
+func (img *Image) updateFeatures(ctx context.Context, mask uint64, on bool, plan CreateOptions) error {
 	if err := img.alive(); err != nil {
 		return err
 	}
@@ -33,7 +40,7 @@ func (img *Image) updateFeatures(ctx context.Context, mask uint64, on bool) erro
 	if err == nil {
 		err = img.maintain(ctx, maintenance{
 			remote: func(r wire.RequestID) []byte { return updateFeaturesMessage(r, mask, on) },
-			local:  func(ctx context.Context) error { return img.switchFeatures(ctx, mask, on) },
+			local:  func(ctx context.Context) error { return img.switchFeatures(ctx, mask, on, plan) },
 		})
 	}
 	if err != nil {
@@ -68,10 +75,10 @@ func (img *Image) checkUpdate(mask uint64, on bool) error {
 }
 
 // switchFeatures changes features and makes that known.
-func (img *Image) switchFeatures(ctx context.Context, mask uint64, on bool) error {
+func (img *Image) switchFeatures(ctx context.Context, mask uint64, on bool, plan CreateOptions) error {
 	change := img.disableFeatures
 	if on {
-		change = img.enableFeatures
+		change = func(ctx context.Context, mask uint64) error { return img.enableFeatures(ctx, mask, plan) }
 	}
 	record := img.journaled
 	if mask&FeatureJournaling != 0 {
@@ -99,7 +106,7 @@ func (img *Image) setFeatures(ctx context.Context, features, mask uint64) error 
 	return img.io.Operate(ctx, img.oid, op)
 }
 
-func (img *Image) enableFeatures(ctx context.Context, mask uint64) error {
+func (img *Image) enableFeatures(ctx context.Context, mask uint64, plan CreateOptions) error {
 	if err := img.gate.Block(ctx); err != nil {
 		return err
 	}
@@ -115,7 +122,7 @@ func (img *Image) enableFeatures(ctx context.Context, mask uint64) error {
 		}
 	}
 	if mask&FeatureJournaling != 0 {
-		if err := img.newJournal(ctx); err != nil {
+		if err := img.newJournal(ctx, plan); err != nil {
 			return err
 		}
 	}
@@ -156,8 +163,8 @@ func (img *Image) enableFeatures(ctx context.Context, mask uint64) error {
 
 // newJournal makes the journal of an image that has none yet. One that is there was
 // left by somebody who died while he made or removed it.
-func (img *Image) newJournal(ctx context.Context) error {
-	l, err := journalLayout(ctx, img.io, img.settings, img.journalPlan)
+func (img *Image) newJournal(ctx context.Context, plan CreateOptions) error {
+	l, err := journalLayout(ctx, img.io, img.settings, plan)
 	if err != nil {
 		return err
 	}

@@ -169,9 +169,17 @@ func (c *call) printMeta(keys []string, pairs map[string][]byte) {
 }
 
 func feature(ctx context.Context, c *call, enable bool) error {
-	change := (*rbd.Image).DisableFeatures
+	var plan rbd.CreateOptions
 	if enable {
-		change = (*rbd.Image).EnableFeatures
+		if err := c.journalOptions(&plan); err != nil {
+			return err
+		}
+	}
+	change := func(img *rbd.Image, mask uint64) error {
+		if !enable {
+			return img.DisableFeatures(ctx, mask)
+		}
+		return img.EnableFeaturesAs(ctx, mask, plan)
 	}
 	s, rest, err := specArg{}.take(c.Invocation)
 	if err != nil {
@@ -189,7 +197,7 @@ func feature(ctx context.Context, c *call, enable bool) error {
 		return invalidf("rbd: at least one feature name must be specified")
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
-		if err := change(img, ctx, withCompanion(mask, img.Features(), enable)); err != nil {
+		if err := change(img, withCompanion(mask, img.Features(), enable)); err != nil {
 			return failed(err, "rbd: failed to update image features")
 		}
 		return nil
