@@ -115,9 +115,12 @@ func (r *imageReplayer) run(ctx context.Context) {
 		if time.Since(began) > retryLast {
 			pause = retryFirst
 		}
-		if errors.Is(err, errNotPrimary) {
+		switch {
+		case errors.Is(err, errNotPrimary):
 			r.say(wire.MirrorStatusUnknown, errNotPrimary.Error())
-		} else {
+		case errors.Is(err, errDisconnected):
+			r.say(wire.MirrorStatusError, errDisconnected.Error())
+		default:
 			r.log.Warn("replay failed", "err", err, "retry", pause)
 			r.say(wire.MirrorStatusError, "error bootstrapping replay: "+err.Error())
 		}

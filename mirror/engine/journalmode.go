@@ -162,12 +162,19 @@ func (j *journalReplica) introduce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client of the remote journal: %w", err)
 	}
-	if c.State == jwire.ClientDisconnected {
-		return errors.New("disconnected")
-	}
 	rd := denc.NewReader(c.Data)
 	if j.client.Decode(rd); rd.Err() != nil {
 		return fmt.Errorf("client data in the remote journal: %w", rd.Err())
+	}
+	if c.State == jwire.ClientDisconnected {
+		if j.client.ImageID == j.local.ID() {
+			return j.disconnected(ctx)
+		}
+		// That was a replica that is gone.
+		if err := j.theirs.Unregister(ctx); err != nil {
+			return fmt.Errorf("unregister from the remote journal: %w", err)
+		}
+		return j.register(ctx, owner)
 	}
 	if j.client.ImageID != j.local.ID() {
 		// It was registered for a replica that is gone: all is to be copied.
@@ -642,6 +649,9 @@ func (j *journalReplica) check(ctx context.Context, drained bool) error {
 	}
 	if resync {
 		return errResync
+	}
+	if err := j.checkClient(ctx); err != nil {
+		return err
 	}
 	if _, owner, err := rbd.NewestTag(ctx, j.ours); err == nil && owner.MirrorUUID == jwire.LocalOwner {
 		return errPromoted
