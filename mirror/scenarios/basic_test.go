@@ -72,9 +72,10 @@ func spec(namespace, name string) string {
 	return pool + "/" + namespace + "/" + name
 }
 
-func testNamespaces(t *testing.T, onA, onB string) {
+func testNamespaces(t *testing.T, journal bool, onA, onB string) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.namespaces(onA, onB) })
+	w.journal = journal
 	there, here := spec(onA, "image"), spec(onB, "image")
 	w.a.create(there, imageSize, rbd.CreateOptions{})
 	w.a.write(there, 1)
@@ -85,15 +86,15 @@ func testNamespaces(t *testing.T, onA, onB string) {
 	w.a.mirror(there)
 	w.synced(w.a, w.b, there, here)
 	w.b.awaitStatus(here, "up+replaying", w.idle())
-	require.NoError(t, ops.DisableImage(w.ctx, w.a.io(there), w.a.id(there), false))
+	w.a.disable(there)
 	require.NoError(t, rbd.Remove(w.ctx, w.a.io(there), "image", nil))
 	w.b.awaitGone(here)
 	w.clean()
 }
 
-func TestScenario01DefaultToOtherNamespace(t *testing.T) { testNamespaces(t, "", "ns1") }
+func TestScenario01DefaultToOtherNamespace(t *testing.T) { testNamespaces(t, false, "", "ns1") }
 
-func TestScenario02OtherToDefaultNamespace(t *testing.T) { testNamespaces(t, "ns1", "") }
+func TestScenario02OtherToDefaultNamespace(t *testing.T) { testNamespaces(t, false, "ns1", "") }
 
 func TestScenario03AddImage(t *testing.T) { scenario03(mirrored(t)) }
 
@@ -252,12 +253,16 @@ func scenario25(w *world) {
 	w.synced(w.a, w.b, image)
 }
 
-func TestScenario28NamespacesOfTheSameName(t *testing.T) {
+func TestScenario28NamespacesOfTheSameName(t *testing.T) { scenario28(t, false) }
+
+func scenario28(t *testing.T, journal bool) {
+	t.Helper()
 	t.Parallel()
 	w := newWorld(t, func(w *world) {
 		w.namespaces("ns1", "ns1")
 		w.namespaces("ns2", "ns2")
 	})
+	w.journal = journal
 	for _, ns := range []string{"ns1", "ns2"} {
 		o := rbd.CreateOptions{}
 		if ns == "ns2" {
@@ -287,4 +292,4 @@ func TestScenario28NamespacesOfTheSameName(t *testing.T) {
 	w.clean(spec("ns1", "x"), spec("ns2", "x"))
 }
 
-func TestScenario29NamespacesOfDifferentNames(t *testing.T) { testNamespaces(t, "ns3", "ns4") }
+func TestScenario29NamespacesOfDifferentNames(t *testing.T) { testNamespaces(t, false, "ns3", "ns4") }

@@ -14,10 +14,11 @@ import (
 
 // cloned makes a mirrored parent in the second pool with a snapshot, and a mirrored
 // clone of it in the first.
-func cloned(t *testing.T, format uint8) (w *world, parent, child string) {
+func cloned(t *testing.T, journal bool, format uint8) (w *world, parent, child string) {
 	t.Helper()
 	t.Parallel()
 	w, parent, child = newWorld(t), second+"/parent", pool+"/child"
+	w.journal = journal
 	w.a.create(parent, imageSize, rbd.CreateOptions{})
 	w.a.write(parent, 1)
 	w.a.snap(parent, "base")
@@ -42,7 +43,11 @@ func (s *site) clone(parent, child string, format uint8) {
 	img := s.open(parent, rbd.OpenOptions{ReadOnly: true})
 	base_, _ := img.UserSnapshot("base")
 	require.NoError(s.w, img.Close(s.w.ctx))
-	_, err := rbd.Clone(s.w.ctx, s.io(parent), img.ID(), base_.ID, s.io(child), base(child), rbd.CreateOptions{CloneFormat: format})
+	o := rbd.CreateOptions{CloneFormat: format}
+	if s.w.journal {
+		o.FeaturesSet |= rbd.FeatureJournaling
+	}
+	_, err := rbd.Clone(s.w.ctx, s.io(parent), img.ID(), base_.ID, s.io(child), base(child), o)
 	require.NoError(s.w, err)
 }
 
@@ -73,22 +78,26 @@ func (s *site) format(child string) int {
 	return 1
 }
 
-func TestScenario17CloneInAnotherPool(t *testing.T) {
-	w, _, child := cloned(t, 2)
-	require.Equal(t, w.a.format(child), w.b.format(child))
+func TestScenario17CloneInAnotherPool(t *testing.T) { scenario17(cloned(t, false, 2)) }
+
+func scenario17(w *world, _, child string) {
+	w.Helper()
+	require.Equal(w, w.a.format(child), w.b.format(child))
 	w.follows(child)
 }
 
-func TestScenario18CloneOfFormat1(t *testing.T) {
-	w, parent, child := cloned(t, 1)
-	require.Equal(t, 1, w.b.format(child))
+func TestScenario18CloneOfFormat1(t *testing.T) { scenario18(cloned(t, false, 1)) }
+
+func scenario18(w *world, parent, child string) {
+	w.Helper()
+	require.Equal(w, 1, w.b.format(child))
 	// A clone of the secondary's own beside it.
 	w.b.clone(parent, pool+"/local", 1)
 	w.follows(child)
-	require.NoError(t, rbd.Remove(w.ctx, w.b.io(pool+"/local"), "local", nil))
+	require.NoError(w, rbd.Remove(w.ctx, w.b.io(pool+"/local"), "local", nil))
 	w.a.disable(child)
 	w.a.with(child, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
-	require.NoError(t, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
+	require.NoError(w, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
 	w.b.awaitGone(child)
 	w.a.with(parent, func(img disk) error {
 		s, _ := img.UserSnapshot("base")
@@ -117,31 +126,35 @@ func (s *site) snapKinds(spec string) (out []string) {
 	return out
 }
 
-func TestScenario19ParentSnapshotOfFormat2Removed(t *testing.T) {
-	w, parent, child := cloned(t, 2)
-	require.Equal(t, 2, w.b.format(child))
+func TestScenario19ParentSnapshotOfFormat2Removed(t *testing.T) { scenario19(cloned(t, false, 2)) }
+
+func scenario19(w *world, parent, child string) {
+	w.Helper()
+	require.Equal(w, 2, w.b.format(child))
 	w.a.with(parent, func(img disk) error {
 		s, _ := img.UserSnapshot("base")
 		return img.RemoveSnapshot(w.ctx, s.ID)
 	})
 	w.a.mirror(parent)
 	w.synced(w.a, w.b, parent)
-	require.Equal(t, []string{"trash"}, w.a.snapKinds(parent))
-	require.Equal(t, []string{"trash"}, w.b.snapKinds(parent))
+	require.Equal(w, []string{"trash"}, w.a.snapKinds(parent))
+	require.Equal(w, []string{"trash"}, w.b.snapKinds(parent))
 	w.follows(child)
 	w.a.disable(child)
 	w.a.with(child, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
-	require.NoError(t, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
+	require.NoError(w, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
 	w.b.awaitGone(child)
-	require.Empty(t, w.a.snapKinds(parent))
+	require.Empty(w, w.a.snapKinds(parent))
 	w.eventually("the trashed snapshot purged", func() (bool, string) {
 		k := w.b.snapKinds(parent)
 		return len(k) == 0, fmt.Sprint(k)
 	})
 }
 
-func TestScenario20CloneOfTheNonPrimaryParent(t *testing.T) {
-	w, parent, _ := cloned(t, 2)
+func TestScenario20CloneOfTheNonPrimaryParent(t *testing.T) { scenario20(cloned(t, false, 2)) }
+
+func scenario20(w *world, parent, _ string) {
+	w.Helper()
 	w.a.create(second+"/lonely", imageSize, rbd.CreateOptions{})
 	lonely := second + "/lonely"
 	w.a.write(lonely, 3)
@@ -157,16 +170,19 @@ func TestScenario20CloneOfTheNonPrimaryParent(t *testing.T) {
 	w.a.write(lonely, 4)
 	w.a.mirror(lonely)
 	w.synced(w.a, w.b, lonely)
-	require.Empty(t, w.a.snapKinds(lonely))
-	require.Equal(t, []string{"trash"}, w.b.snapKinds(lonely))
-	require.True(t, before == w.b.contentOf(pool+"/local"))
+	require.Empty(w, w.a.snapKinds(lonely))
+	require.Equal(w, []string{"trash"}, w.b.snapKinds(lonely))
+	require.True(w, before == w.b.contentOf(pool+"/local"))
 	_ = parent
 }
 
-func TestClonesFollowAFlattening(t *testing.T) {
+func TestClonesFollowAFlattening(t *testing.T) { flattening(t, false) }
+
+func flattening(t *testing.T, journal bool) {
+	t.Helper()
 	for name, snap := range map[string]bool{"without a snapshot": false, "with a snapshot": true} {
 		t.Run(name, func(t *testing.T) {
-			w, parent, child := cloned(t, 2)
+			w, parent, child := cloned(t, journal, 2)
 			if snap {
 				w.a.snap(child, "before")
 				w.a.mirror(child)
@@ -189,9 +205,13 @@ func TestClonesFollowAFlattening(t *testing.T) {
 	}
 }
 
-func TestScenario21SeparateDataPool(t *testing.T) {
+func TestScenario21SeparateDataPool(t *testing.T) { scenario21(t, false) }
+
+func scenario21(t *testing.T, journal bool) {
+	t.Helper()
 	t.Parallel()
 	w := newWorld(t)
+	w.journal = journal
 	w.a.create(image, imageSize, rbd.CreateOptions{DataPool: data})
 	w.a.write(image, 1)
 	w.a.snap(image, "one")
@@ -212,11 +232,14 @@ func TestScenario21SeparateDataPool(t *testing.T) {
 	w.removed()
 }
 
-func TestScenario22DisabledOrDeleted(t *testing.T) {
+func TestScenario22DisabledOrDeleted(t *testing.T) { scenario22(t, false) }
+
+func scenario22(t *testing.T, journal bool) {
+	t.Helper()
 	for _, how := range []string{"disable", "delete"} {
 		for _, protected := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, protected snapshot %v", how, protected), func(t *testing.T) {
-				w := mirrored(t)
+				w := mirroredBy(t, journal)
 				if protected {
 					w.a.snap(image, "p")
 					w.a.with(image, func(img disk) error {
@@ -343,9 +366,13 @@ func TestScenario55Features(t *testing.T) {
 	}
 }
 
-func TestStripedImages(t *testing.T) {
+func TestStripedImages(t *testing.T) { striped(t, false) }
+
+func striped(t *testing.T, journal bool) {
+	t.Helper()
 	t.Parallel()
 	w := newWorld(t)
+	w.journal = journal
 	w.a.create(image, imageSize, rbd.CreateOptions{StripeUnit: 1 << 12, StripeCount: 5})
 	w.a.write(image, 1)
 	w.a.enable(image)

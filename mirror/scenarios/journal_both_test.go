@@ -53,3 +53,27 @@ func TestScenario32ResyncWhileTheDaemonIsOfflineJournal(t *testing.T) {
 }
 
 func TestScenario36SplitBrainAndResyncJournal(t *testing.T) { scenario36(mirroredByJournal(t)) }
+
+func TestScenario17CloneInAnotherPoolJournal(t *testing.T) { scenario17(cloned(t, true, 2)) }
+
+func TestScenario18CloneOfFormat1Journal(t *testing.T) { scenario18(cloned(t, true, 1)) }
+
+func TestScenario20CloneOfTheNonPrimaryParentJournal(t *testing.T) { scenario20(cloned(t, true, 2)) }
+
+func TestScenario01DefaultToOtherNamespaceJournal(t *testing.T) { testNamespaces(t, true, "", "ns1") }
+
+func TestScenario02OtherToDefaultNamespaceJournal(t *testing.T) { testNamespaces(t, true, "ns1", "") }
+
+func TestScenario29NamespacesOfDifferentNamesJournal(t *testing.T) {
+	testNamespaces(t, true, "ns3", "ns4")
+}
+
+func TestScenario28NamespacesOfTheSameNameJournal(t *testing.T) { scenario28(t, true) }
+
+func TestScenario21SeparateDataPoolJournal(t *testing.T) { scenario21(t, true) }
+
+func TestScenario22DisabledOrDeletedJournal(t *testing.T) { scenario22(t, true) }
+
+func TestClonesFollowAFlatteningJournal(t *testing.T) { flattening(t, true) }
+
+func TestStripedImagesJournal(t *testing.T) { striped(t, true) }

@@ -260,7 +260,7 @@ func (s *site) headOf(spec string) (head *jwire.ObjectPosition) {
 func (w *world) played(from, to *site, spec, there string) {
 	w.Helper()
 	head := from.headOf(spec)
-	uuid, err := meta.UUID(w.ctx, to.io(pool+"/"))
+	uuid, err := meta.UUID(w.ctx, to.io(there).WithNamespace(""))
 	require.NoError(w, err)
 	want := `"non_primary_position":{}`
 	if head != nil {

@@ -35,6 +35,7 @@ func (s *site) own(spec string) *journaled {
 	s.w.Helper()
 	o := journal.DefaultOptions()
 	o.CommitAge = 10 * time.Millisecond
+	o.MaxConcurrentSets = uint64(s.cfg.Int("rbd_journal_max_concurrent_object_sets"))
 	j, err := journal.Open(s.w.ctx, s.io(spec), s.id(spec), "", o)
 	require.NoError(s.w, err)
 	newest, data, err := rbd.NewestTag(s.w.ctx, j)
