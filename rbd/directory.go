@@ -83,7 +83,7 @@ func Rename(ctx context.Context, io *rados.IoCtx, from, to string) (err error) {
 			err = fmt.Errorf("rename image %s to %s: %w", from, to, err)
 		}
 	}()
-	img, err := Open(ctx, io, from, OpenOptions{SkipParent: true})
+	img, err := Open(ctx, io, from, OpenOptions{})
 	if err != nil {
 		return err
 	}

@@ -566,7 +566,7 @@ func (r *imageReplayer) unlink(ctx context.Context, remote *rbd.Image, s *rbd.Sn
 	if !snapshots.IsPrimary(s) {
 		return nil
 	}
-	writable, err := rbd.OpenByID(ctx, r.ns.remote, remote.ID(), rbd.OpenOptions{SkipParent: true, SkipMirrorReadOnlyCheck: true, Logger: r.log})
+	writable, err := rbd.OpenByID(ctx, r.ns.remote, remote.ID(), rbd.OpenOptions{SkipMirrorReadOnlyCheck: true, Logger: r.log})
 	if err != nil {
 		return fmt.Errorf("open the remote image to unlink snapshot %d: %w", s.ID, err)
 	}

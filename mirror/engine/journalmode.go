@@ -290,7 +290,7 @@ func (j *journalReplica) sync(ctx context.Context) error {
 	if err := j.local.AcquireLock(ctx); err != nil {
 		return fmt.Errorf("lock the local image: %w", err)
 	}
-	writable, err := rbd.OpenByID(ctx, r.ns.remote, j.remote.ID(), rbd.OpenOptions{SkipParent: true, ExternalReplay: true, Logger: r.log})
+	writable, err := rbd.OpenByID(ctx, r.ns.remote, j.remote.ID(), rbd.OpenOptions{ExternalReplay: true, Logger: r.log})
 	if err != nil {
 		return fmt.Errorf("open the remote image to mark where to copy from: %w", err)
 	}

@@ -74,7 +74,7 @@ const closeWait = 30 * time.Second
 // given the exclusive lock.
 func open(ctx context.Context, io *rados.IoCtx, id string) (*rbd.Image, error) {
 	return rbd.OpenByID(ctx, io, id, rbd.OpenOptions{
-		SkipMirrorReadOnlyCheck: true, SkipParent: true,
+		SkipMirrorReadOnlyCheck: true,
 		LockRequest: func(bool) error { return rados.ErrReadOnly },
 	})
 }
@@ -390,7 +390,7 @@ func Snapshot(ctx context.Context, io *rados.IoCtx, id string, o rbd.SnapshotOpt
 	if m.Mode != wire.MirrorImageSnapshot {
 		return 0, ErrJournalMode
 	}
-	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{SkipMirrorReadOnlyCheck: true, SkipParent: true})
+	img, err := rbd.OpenByID(ctx, io, id, rbd.OpenOptions{SkipMirrorReadOnlyCheck: true})
 	if err != nil {
 		return 0, err
 	}
