@@ -75,7 +75,7 @@ const closeWait = 30 * time.Second
 func open(ctx context.Context, io *rados.IoCtx, id string) (*rbd.Image, error) {
 	return rbd.OpenByID(ctx, io, id, rbd.OpenOptions{
 		SkipMirrorReadOnlyCheck: true,
-		LockRequest: func(bool) error { return rados.ErrReadOnly },
+		LockRequest:             func(bool) error { return rados.ErrReadOnly },
 	})
 }
 
