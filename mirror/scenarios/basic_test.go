@@ -100,7 +100,7 @@ func TestScenario03AddImage(t *testing.T) { scenario03(mirrored(t)) }
 
 func scenario03(w *world) {
 	w.Helper()
-	w.a.with(image, func(img disk) error { return img.MetadataSet(w.ctx, "key", []byte("value")) })
+	w.a.with(image, func(img *rbd.Image) error { return img.MetadataSet(w.ctx, "key", []byte("value")) })
 	w.a.write(image, 2)
 	w.a.mirror(image)
 	w.synced(w.a, w.b, image)
@@ -179,7 +179,7 @@ func TestScenario07RenameImage(t *testing.T) { scenario07(mirrored(t)) }
 func scenario07(w *world) {
 	w.Helper()
 	for i, names := range [][2]string{{"image", "renamed"}, {"renamed", "image"}} {
-		w.a.with(pool+"/"+names[0], func(img disk) error { return img.Rename(w.ctx, names[1]) })
+		w.a.with(pool+"/"+names[0], func(img *rbd.Image) error { return img.Rename(w.ctx, names[1]) })
 		w.a.write(pool+"/"+names[1], uint64(i))
 		w.a.mirror(pool + "/" + names[1])
 		w.synced(w.a, w.b, pool+"/"+names[1])
@@ -241,7 +241,7 @@ func scenario25(w *world) {
 	w.Helper()
 	w.a.snap(image, "snap0")
 	for i := range 20 {
-		w.a.with(image, func(img disk) error {
+		w.a.with(image, func(img *rbd.Image) error {
 			s, _ := img.UserSnapshot(fmt.Sprintf("snap%d", i))
 			return img.RenameSnapshot(w.ctx, s.ID, fmt.Sprintf("snap%d", i+1))
 		})

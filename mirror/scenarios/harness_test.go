@@ -1,5 +1,5 @@
-// Package scenarios runs the scenarios of Ceph's own QA of snapshot-based
-// mirroring (qa/workunits/rbd/rbd_mirror*.sh) on two clusters in memory: each is a
+// Package scenarios runs the scenarios of Ceph's own QA of mirroring
+// (qa/workunits/rbd/rbd_mirror*.sh) on two clusters in memory: each is a
 // test that is named by its number in that list, and compares every byte.
 package scenarios
 
@@ -223,15 +223,8 @@ func (s *site) open(spec string, o rbd.OpenOptions) *rbd.Image {
 }
 
 // with opens an image for writing, calls f and closes it.
-func (s *site) with(spec string, f func(img disk) error) {
+func (s *site) with(spec string, f func(img *rbd.Image) error) {
 	s.w.Helper()
-	if s.w.journal && s.journaling(spec) {
-		x := s.own(spec)
-		err := f(recorded{x.img, x})
-		x.close()
-		require.NoError(s.w, err, "%s on %s", spec, s.name)
-		return
-	}
 	img := s.open(spec, rbd.OpenOptions{})
 	err := f(img)
 	require.NoError(s.w, errors.Join(err, img.Close(s.w.ctx)), "%s on %s", spec, s.name)
@@ -252,10 +245,10 @@ func (s *site) create(spec string, size uint64, o rbd.CreateOptions) {
 // write changes some ranges and zeroes one, by a seed.
 func (s *site) write(spec string, seed uint64) {
 	s.w.Helper()
-	s.with(spec, func(img disk) error { return scribble(s.w.ctx, img, seed) })
+	s.with(spec, func(img *rbd.Image) error { return scribble(s.w.ctx, img, seed) })
 }
 
-func scribble(ctx context.Context, img disk, seed uint64) error {
+func scribble(ctx context.Context, img *rbd.Image, seed uint64) error {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	for range 6 {
 		p := make([]byte, 1+rnd.IntN(3<<(order-1)))
@@ -275,7 +268,7 @@ func scribble(ctx context.Context, img disk, seed uint64) error {
 // snap makes a user snapshot.
 func (s *site) snap(spec, name string) {
 	s.w.Helper()
-	s.with(spec, func(img disk) error {
+	s.with(spec, func(img *rbd.Image) error {
 		_, err := img.CreateSnapshot(s.w.ctx, name, rbd.SnapshotNamespace{}, rbd.SnapshotOptions{})
 		return err
 	})

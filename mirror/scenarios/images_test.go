@@ -23,7 +23,7 @@ func cloned(t *testing.T, journal bool, format uint8) (w *world, parent, child s
 	w.a.write(parent, 1)
 	w.a.snap(parent, "base")
 	if format == 1 {
-		w.a.with(parent, func(img disk) error {
+		w.a.with(parent, func(img *rbd.Image) error {
 			s, _ := img.UserSnapshot("base")
 			return img.ProtectSnapshot(w.ctx, s.ID)
 		})
@@ -58,11 +58,11 @@ func (w *world) follows(child string) {
 	w.a.mirror(child)
 	w.synced(w.a, w.b, child)
 	w.a.snap(child, "own")
-	w.a.with(child, func(img disk) error { return img.Discard(w.ctx, 3<<order, 4<<order) })
+	w.a.with(child, func(img *rbd.Image) error { return img.Discard(w.ctx, 3<<order, 4<<order) })
 	w.a.mirror(child)
 	w.synced(w.a, w.b, child)
-	w.a.with(child, func(img disk) error { return img.Resize(w.ctx, 7<<order, true, nil) })
-	w.a.with(child, func(img disk) error { return img.Resize(w.ctx, imageSize, false, nil) })
+	w.a.with(child, func(img *rbd.Image) error { return img.Resize(w.ctx, 7<<order, true, nil) })
+	w.a.with(child, func(img *rbd.Image) error { return img.Resize(w.ctx, imageSize, false, nil) })
 	w.a.mirror(child)
 	w.synced(w.a, w.b, child)
 }
@@ -96,10 +96,10 @@ func scenario18(w *world, parent, child string) {
 	w.follows(child)
 	require.NoError(w, rbd.Remove(w.ctx, w.b.io(pool+"/local"), "local", nil))
 	w.a.disable(child)
-	w.a.with(child, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
+	w.a.with(child, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 	require.NoError(w, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
 	w.b.awaitGone(child)
-	w.a.with(parent, func(img disk) error {
+	w.a.with(parent, func(img *rbd.Image) error {
 		s, _ := img.UserSnapshot("base")
 		if err := img.UnprotectSnapshot(w.ctx, s.ID); err != nil {
 			return err
@@ -131,7 +131,7 @@ func TestScenario19ParentSnapshotOfFormat2Removed(t *testing.T) { scenario19(clo
 func scenario19(w *world, parent, child string) {
 	w.Helper()
 	require.Equal(w, 2, w.b.format(child))
-	w.a.with(parent, func(img disk) error {
+	w.a.with(parent, func(img *rbd.Image) error {
 		s, _ := img.UserSnapshot("base")
 		return img.RemoveSnapshot(w.ctx, s.ID)
 	})
@@ -141,7 +141,7 @@ func scenario19(w *world, parent, child string) {
 	require.Equal(w, []string{"trash"}, w.b.snapKinds(parent))
 	w.follows(child)
 	w.a.disable(child)
-	w.a.with(child, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
+	w.a.with(child, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 	require.NoError(w, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
 	w.b.awaitGone(child)
 	require.Empty(w, w.a.snapKinds(parent))
@@ -163,7 +163,7 @@ func scenario20(w *world, parent, _ string) {
 	w.synced(w.a, w.b, lonely)
 	w.b.clone(lonely, pool+"/local", 2)
 	before := w.b.contentOf(pool + "/local")
-	w.a.with(lonely, func(img disk) error {
+	w.a.with(lonely, func(img *rbd.Image) error {
 		s, _ := img.UserSnapshot("base")
 		return img.RemoveSnapshot(w.ctx, s.ID)
 	})
@@ -189,9 +189,9 @@ func flattening(t *testing.T, journal bool) {
 				w.synced(w.a, w.b, child)
 			}
 			w.a.write(child, 6)
-			w.a.with(child, func(img disk) error { return img.Flatten(w.ctx, nil) })
+			w.a.with(child, func(img *rbd.Image) error { return img.Flatten(w.ctx, nil) })
 			// An object that was the parent's, and is a hole now.
-			w.a.with(child, func(img disk) error { return img.Discard(w.ctx, 0, 20<<order) })
+			w.a.with(child, func(img *rbd.Image) error { return img.Discard(w.ctx, 0, 20<<order) })
 			w.a.mirror(child)
 			w.synced(w.a, w.b, child)
 			img := w.b.open(child, rbd.OpenOptions{ReadOnly: true})
@@ -242,7 +242,7 @@ func scenario22(t *testing.T, journal bool) {
 				w := mirroredBy(t, journal)
 				if protected {
 					w.a.snap(image, "p")
-					w.a.with(image, func(img disk) error {
+					w.a.with(image, func(img *rbd.Image) error {
 						s, _ := img.UserSnapshot("p")
 						return img.ProtectSnapshot(w.ctx, s.ID)
 					})
@@ -253,7 +253,7 @@ func scenario22(t *testing.T, journal bool) {
 					w.a.disable(image)
 				} else {
 					if protected {
-						w.a.with(image, func(img disk) error { return img.PurgeSnapshots(w.ctx, true, nil) })
+						w.a.with(image, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 					}
 					require.NoError(t, rbd.Remove(w.ctx, w.a.io(image), "image", nil))
 				}
@@ -351,7 +351,7 @@ func TestScenario55Features(t *testing.T) {
 			w.synced(w.a, w.b, image)
 			w.a.snap(image, "s")
 			w.a.write(image, 2)
-			w.a.with(image, func(img disk) error { return img.Resize(w.ctx, 9<<order, true, nil) })
+			w.a.with(image, func(img *rbd.Image) error { return img.Resize(w.ctx, 9<<order, true, nil) })
 			w.a.mirror(image)
 			w.synced(w.a, w.b, image)
 			img := w.b.open(image, rbd.OpenOptions{ReadOnly: true})
@@ -380,7 +380,7 @@ func striped(t *testing.T, journal bool) {
 	w.synced(w.a, w.b, image)
 	w.a.snap(image, "s")
 	w.a.write(image, 2)
-	w.a.with(image, func(img disk) error { return img.Resize(w.ctx, 3*imageSize/2, false, nil) })
+	w.a.with(image, func(img *rbd.Image) error { return img.Resize(w.ctx, 3*imageSize/2, false, nil) })
 	w.a.mirror(image)
 	w.synced(w.a, w.b, image)
 	a, b := w.a.open(image, rbd.OpenOptions{ReadOnly: true}), w.b.open(image, rbd.OpenOptions{ReadOnly: true})

@@ -77,3 +77,7 @@ func TestScenario22DisabledOrDeletedJournal(t *testing.T) { scenario22(t, true) 
 func TestClonesFollowAFlatteningJournal(t *testing.T) { flattening(t, true) }
 
 func TestStripedImagesJournal(t *testing.T) { striped(t, true) }
+
+func TestScenario19ParentSnapshotOfFormat2RemovedJournal(t *testing.T) {
+	scenario19(cloned(t, true, 2))
+}

@@ -76,7 +76,7 @@ func TestScenario35ResyncAfterDisconnectJournal(t *testing.T) {
 		w := mirroredByJournal(t)
 		before := w.b.id(image)
 		// The replica has it from the primary.
-		w.a.with(image, func(img disk) error {
+		w.a.with(image, func(img *rbd.Image) error {
 			return img.MetadataSet(w.ctx, "conf_rbd_mirroring_resync_after_disconnect", []byte("true"))
 		})
 		w.synced(w.a, w.b, image)

@@ -22,7 +22,7 @@ import (
 // fill writes every object of an image.
 func (s *site) fill(spec string, seed byte) {
 	s.w.Helper()
-	s.with(spec, func(img disk) error {
+	s.with(spec, func(img *rbd.Image) error {
 		p := make([]byte, img.Size())
 		for i := range p {
 			p[i] = byte(i>>8)*7 + byte(i) + seed
