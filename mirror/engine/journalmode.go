@@ -39,6 +39,7 @@ type journalReplica struct {
 	ours   *journal.Journal
 	client jwire.ClientData
 	stats  journalStats
+	delay  replayDelay
 }
 
 // journalOptions are those of the configuration.
@@ -464,6 +465,9 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	if err := j.local.AcquireLock(ctx); err != nil {
 		return fmt.Errorf("lock the local image: %w", err)
 	}
+	if err := j.delay.read(ctx, j.local); err != nil {
+		return fmt.Errorf("configuration of the local image: %w", err)
+	}
 	r.copying.Store(true)
 	defer r.copying.Store(false)
 	events := rbd.NewEventReplay(j.local, replayDepth)
@@ -543,6 +547,9 @@ func (j *journalReplica) apply(ctx context.Context, events *rbd.EventReplay, e *
 	if ev.Decode(rd); rd.Err() != nil {
 		return fmt.Errorf("entry %d of tag %d of the remote journal: %w", e.EntryTID, e.TagTID, rd.Err())
 	}
+	if err := j.delay.wait(ctx, ev.Time.Std()); err != nil {
+		return err
+	}
 	size := len(e.Data)
 	return events.Apply(ctx, ev, func(err error) {
 		if err == nil {
@@ -609,7 +616,7 @@ func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc)
 	r := j.r
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := time.Time{}
+	last, configured := time.Time{}, time.Now()
 	for {
 		// A promotion here shows in the local journal.
 		_, news := j.ours.State()
@@ -620,6 +627,13 @@ func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc)
 			last = time.Time{}
 		case <-tick.C:
 		case <-r.kick:
+			configured = time.Time{}
+		}
+		if time.Since(configured) > recheck {
+			configured = time.Now()
+			if err := j.delay.read(ctx, j.local); err != nil && ctx.Err() == nil {
+				r.log.Warn("the local image's configuration was not read", "err", err)
+			}
 		}
 		head, here := j.head(), j.here()
 		behind := entriesBehind(head, here)
