@@ -239,11 +239,17 @@ func (s *monSession) command(f *wire.MonCommand, m *msgr2.Message, v verdict) {
 
 // runMon runs a monitor command on behalf of a session.
 func (c *Cluster) runMon(s *monSession, cmd []string, in []byte) (errno.Errno, string, []byte) {
+	if len(cmd) == 0 {
+		return errno.ErrInvalid, "no command given", nil
+	}
 	args, err := parseCommand(cmd)
-	if err != nil || len(cmd) == 0 {
-		return errno.ErrInvalid, "command not understood", nil
+	if err != nil {
+		return errno.ErrInvalid, "unparseable JSON " + strings.Join(cmd, ""), nil
 	}
 	prefix := args.str("prefix")
+	if !args.has("prefix") {
+		return errno.ErrInvalid, "command prefix not found", nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if prefix == "get_command_descriptions" {
@@ -280,7 +286,7 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 	case "pg", "query":
 		r.Result, out = c.queryPG(f.Cmd)
 	default:
-		r.Result, r.Status = errno.ErrInvalid.Result(), "unrecognized command! ["+strings.Join(f.Cmd, " ")+"]"
+		r.Result, r.Status = errno.ErrInvalid.Result(), "unknown command prefix "+prefix
 	}
 	reply := frontMessage(r, m.TID)
 	reply.Data = msgr2.NewData(out)

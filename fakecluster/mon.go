@@ -146,6 +146,8 @@ func (s *monSession) handle(m *msgr2.Message, v verdict) {
 			defer c.mu.Unlock()
 			s.send(&wire.Config{Options: c.config.effective(f.Name)}, m.TID)
 		}
+	case typePing:
+		s.ping(m)
 	case wire.TypeCommand:
 		c.tell(s.mon.name, s.conn, m)
 	}

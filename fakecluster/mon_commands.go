@@ -17,6 +17,7 @@ import (
 func monCommands() []command {
 	var t []command
 	t = append(t, clusterCommands()...)
+	t = append(t, reportCommands()...)
 	t = append(t, authCommands()...)
 	t = append(t, configCommands()...)
 	t = append(t, osdCommands()...)
@@ -57,10 +58,11 @@ func clusterCommands() []command {
 		}},
 		{sig: "mgr services", module: "mgr", perm: "r", run: func(k *call) errno.Errno { return k.json(stringObject(k.c.mgrmap.Services)) }},
 		{sig: "mgr module ls", module: "mgr", perm: "r", run: func(k *call) errno.Errno {
-			return k.json(object{
-				{"always_on_modules", k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)]}, {"force_disabled_modules", []string{}},
-				{"enabled_modules", k.c.mgrmap.Modules}, {"disabled_modules", []string{}},
-			})
+			o := object{{"always_on_modules", k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)]}}
+			if k.c.opt.release >= 20 {
+				o = append(o, field{"force_disabled_modules", []string{}})
+			}
+			return k.json(append(o, field{"enabled_modules", k.c.mgrmap.Modules}, field{"disabled_modules", []string{}}))
 		}},
 		{sig: "service dump", module: "service", perm: "r", mgr: true, run: (*call).serviceDump},
 		{sig: "service status", module: "service", perm: "r", mgr: true, run: (*call).serviceStatus},
@@ -242,6 +244,9 @@ func (k *call) authGet() errno.Errno {
 	n, entry, e := k.authLookup()
 	if e != 0 {
 		return e
+	}
+	if k.c.opt.release < 18 {
+		k.status = "exported keyring for " + n.String()
 	}
 	if !k.plain() {
 		return k.json([]object{authObject(n, entry)})

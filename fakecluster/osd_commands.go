@@ -180,7 +180,11 @@ func (k *call) blocklistList() errno.Errno {
 	if k.plain() {
 		return 0
 	}
-	return k.json(list)
+	k.json(list)
+	// The second list is that of blocked ranges, which real monitors put behind
+	// the first just like this.
+	k.out = append(k.out, encodeJSON(k.format, []string{})...)
+	return 0
 }
 
 func (k *call) blocklistClear() errno.Errno {
@@ -401,11 +405,11 @@ func (k *call) pgStat() errno.Errno {
 		parts = append(parts, fmt.Sprintf("%d %s", states[name], name))
 	}
 	if !k.plain() {
-		by := []object{}
-		for _, name := range slices.Sorted(maps.Keys(states)) {
-			by = append(by, object{{"name", name}, {"num", states[name]}})
-		}
-		return k.json(object{{"num_pg_by_state", by}, {"num_pgs", k.c.numPGs()}, {"num_bytes", s.Bytes}, {"raw_bytes_used", raw}, {"raw_bytes_avail", size - min(size, raw)}, {"raw_bytes", size}})
+		by := pgStateObjects(states)
+		return k.json(object{{"pg_ready", true}, {"pg_summary", object{
+			{"num_pg_by_state", by}, {"num_pgs", k.c.numPGs()}, {"num_bytes", s.Bytes}, {"total_bytes", size},
+			{"total_avail_bytes", size - min(size, raw)}, {"total_used_bytes", raw}, {"total_used_raw_bytes", raw},
+		}}})
 	}
 	return k.print("%d pgs: %s; %s data, %s used, %s / %s avail\n", k.c.numPGs(), strings.Join(parts, ", "), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size))
 }

@@ -244,7 +244,11 @@ func (k *call) poolVars(p *osdmap.Pool) object {
 	if p.IsErasure() {
 		o = append(o, field{"erasure_code_profile", p.ErasureProfile}, field{"allow_ec_overwrites", p.HasFlag(osdmap.PoolECOverwrites)})
 	}
-	return append(o, field{"fast_read", b2i(p.FastRead)}, field{"pg_autoscale_mode", autoscale(p)}, field{"eio", flag("eio")}, field{"bulk", flag("bulk")})
+	o = append(o, field{"fast_read", b2i(p.FastRead)}, field{"pg_autoscale_mode", autoscale(p)})
+	if k.c.opt.release >= 18 {
+		o = append(o, field{"eio", flag("eio")})
+	}
+	return append(o, field{"bulk", flag("bulk")})
 }
 
 func (k *call) poolGet() errno.Errno {
@@ -253,15 +257,21 @@ func (k *call) poolGet() errno.Errno {
 		return e
 	}
 	name := k.args.str("var")
+	if !slices.Contains(strings.Split(poolVarNames, "|"), name) && name != "all" {
+		return k.say(errno.ErrInvalid, "pool '%s': invalid variable: '%s'", k.args.str("pool"), name)
+	}
+	found := object{{"pool", k.args.str("pool")}, {"pool_id", id}}
 	for _, f := range k.poolVars(p) {
 		if name != "all" && name != f.Key {
 			continue
 		}
 		if k.plain() {
 			k.print("%s: %v\n", f.Key, f.Value)
-		} else {
-			k.out = append(k.out, encodeJSON(k.format, object{{"pool", k.args.str("pool")}, {"pool_id", id}, f})...)
 		}
+		found = append(found, f)
+	}
+	if !k.plain() && len(found) > 2 {
+		return k.json(found)
 	}
 	if len(k.out) == 0 {
 		return k.say(errno.ErrNotFound, "option '%s' is not set on pool '%s'", name, k.args.str("pool"))

@@ -198,7 +198,7 @@ func (k *call) clusterStatus() errno.Errno {
 	}
 	return k.json(object{
 		{"fsid", c.fsid.String()}, {"health", healthObject(c.checks(), false)},
-		{"election_epoch", 3}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()},
+		{"election_epoch", c.electionEpoch()}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()},
 		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())},
 		{"monmap", object{{"epoch", c.monmap.Epoch}, {"min_mon_release_name", c.release().name}, {"num_mons", len(c.mons)}}},
 		{"osdmap", object{
@@ -293,18 +293,21 @@ func (k *call) versions() errno.Errno {
 	v := c.release().version
 	_, up, _ := c.osdCounts()
 	mons := len(c.quorum())
-	return k.json(object{
-		{"mon", object{{v, mons}}}, {"mgr", object{{v, 1}}}, {"osd", object{{v, up}}}, {"overall", object{{v, mons + 1 + up}}},
-	})
+	o := object{{"mon", object{{v, mons}}}, {"mgr", object{{v, 1}}}, {"osd", object{{v, up}}}}
+	if c.opt.release < 18 {
+		o = append(o, field{"mds", object{}})
+	}
+	return k.json(append(o, field{"overall", object{{v, mons + 1 + up}}}))
 }
 
-func (k *call) featureList() errno.Errno {
-	c := k.c
+func (k *call) featureList() errno.Errno { return k.json(k.c.featureMap()) }
+
+func (c *Cluster) featureMap() object {
 	one := func(n int) []object {
 		return []object{{{"features", fmt.Sprintf("%#x", c.features())}, {"release", "luminous"}, {"num", n}}}
 	}
 	_, up, _ := c.osdCounts()
-	return k.json(object{{"mon", one(len(c.mons))}, {"osd", one(up)}, {"client", one(len(c.sessions))}, {"mgr", one(1)}})
+	return object{{"mon", one(len(c.mons))}, {"osd", one(up)}, {"client", one(len(c.sessions))}, {"mgr", one(1)}}
 }
 
 func addrVecObject(v entity.AddrVec) object {
@@ -329,12 +332,21 @@ func (c *Cluster) monmapObject() object {
 		})
 	}
 	t := c.monmap.Created.Std().Format("2006-01-02T15:04:05.000000Z")
-	return object{
+	colon := "" // 16.2 has these in two names
+	if c.opt.release < 18 {
+		colon = ": "
+	}
+	o := object{
 		{"epoch", c.monmap.Epoch}, {"fsid", c.fsid.String()}, {"modified", t}, {"created", t},
 		{"min_mon_release", c.release().number}, {"min_mon_release_name", c.release().name}, {"election_strategy", 1},
-		{"disallowed_leaders", ""}, {"stretch_mode", false}, {"tiebreaker_mon", ""}, {"removed_ranks", ""},
+		{"disallowed_leaders" + colon, ""}, {"stretch_mode", false}, {"tiebreaker_mon", ""}, {"removed_ranks" + colon, ""},
 		{"features", object{{"persistent", []string{"kraken", "luminous"}}, {"optional", []string{}}}}, {"mons", mons},
 	}
+	if c.opt.release >= 20 {
+		cipher := object{{"name", c.opt.keyType.String()}, {"value", int(c.opt.keyType)}}
+		o = append(o, field{"auth_epoch", 0}, field{"auth_service_cipher", cipher}, field{"auth_allowed_ciphers", []object{cipher}}, field{"auth_preferred_cipher", cipher})
+	}
+	return o
 }
 
 func (k *call) monDump() errno.Errno {
@@ -355,7 +367,7 @@ func (k *call) monDump() errno.Errno {
 func (k *call) monStat() errno.Errno {
 	c := k.c
 	if !k.plain() {
-		return k.json(object{{"epoch", c.monmap.Epoch}, {"num_mons", len(c.mons)}, {"leader", "a"}, {"quorum", c.quorum()}})
+		return k.json(object{{"epoch", c.monmap.Epoch}, {"min_mon_release_name", c.release().name}, {"num_mons", len(c.mons)}, {"leader", c.leaderName()}, {"quorum", c.quorum()}})
 	}
 	var mons []string
 	for _, name := range c.monmap.Ranks {
@@ -370,7 +382,7 @@ func (k *call) monStat() errno.Errno {
 func (k *call) quorumStatus() errno.Errno {
 	c := k.c
 	return k.json(object{
-		{"election_epoch", 3}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()}, {"quorum_leader_name", c.quorumNames()[0]},
+		{"election_epoch", c.electionEpoch()}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()}, {"quorum_leader_name", c.leaderName()},
 		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())},
 		{"features", object{{"quorum_con", fmt.Sprint(c.features())}, {"quorum_mon", []string{"kraken", "luminous"}}}},
 		{"monmap", c.monmapObject()},
@@ -379,14 +391,25 @@ func (k *call) quorumStatus() errno.Errno {
 
 func (k *call) mgrDump() errno.Errno {
 	m := &k.c.mgrmap
-	return k.json(object{
-		{"epoch", m.Epoch}, {"flags", 0}, {"active_gid", m.ActiveGID}, {"active_name", m.ActiveName},
-		{"active_addrs", addrVecObject(m.ActiveAddrs)}, {"active_addr", m.ActiveAddrs[0].IP.String() + "/" + fmt.Sprint(m.ActiveAddrs[0].Nonce)},
+	o := object{{"epoch", m.Epoch}}
+	if k.c.opt.release >= 18 {
+		o = append(o, field{"flags", 0})
+	}
+	if k.c.opt.release >= 20 {
+		o = append(o, field{"force_disabled_modules", object{}})
+	}
+	active := ":/0"
+	if len(m.ActiveAddrs) > 0 {
+		active = m.ActiveAddrs[0].IP.String() + "/" + fmt.Sprint(m.ActiveAddrs[0].Nonce)
+	}
+	return k.json(append(o, object{
+		{"active_gid", m.ActiveGID}, {"active_name", m.ActiveName},
+		{"active_addrs", addrVecObject(m.ActiveAddrs)}, {"active_addr", active},
 		{"active_change", cephTime(m.ActiveChange.Std())}, {"active_mgr_features", m.ActiveFeatures}, {"available", m.Available},
 		{"standbys", []string{}}, {"modules", m.Modules}, {"available_modules", []string{}}, {"services", stringObject(m.Services)},
 		{"always_on_modules", object{{k.c.release().name, m.AlwaysOn[uint32(k.c.release().number)]}}},
 		{"last_failure_osd_epoch", 0}, {"active_clients", []string{}},
-	})
+	}...))
 }
 
 // serviceSummary counts a service's daemons, by the name and the groups that

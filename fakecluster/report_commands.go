@@ -1,0 +1,360 @@
+package fakecluster
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/rbdm/rbdm/rados/errno"
+)
+
+// reportCommands are those that only tell how the cluster is.
+func reportCommands() []command {
+	return []command{
+		{sig: "fs dump epoch:CephInt,?", module: "mds", perm: "r", run: (*call).fsDump},
+		{sig: "mds stat", module: "mds", perm: "r", run: (*call).mdsStat},
+		{sig: "node ls type:CephChoices,?,all|osd|mon|mds|mgr", module: "mon", perm: "r", run: (*call).nodeList},
+		{sig: "mon metadata id:CephString,?", module: "mon", perm: "r", run: (*call).monMetadata},
+		{sig: "mgr metadata who:CephString,?", module: "mgr", perm: "r", run: (*call).mgrMetadata},
+		{sig: "time-sync-status", module: "mon", perm: "r", run: func(k *call) errno.Errno {
+			return k.json(object{{"timechecks", object{{"epoch", k.c.electionEpoch()}, {"round", 0}, {"round_status", "finished"}}}})
+		}},
+		{sig: "log last num:CephInt,? level:CephChoices,?,debug|info|sec|warn|error channel:CephChoices,?,*|cluster|audit|cephadm", module: "mon", perm: "r", run: (*call).logLast},
+		{sig: "report tags:CephString,n,?", module: "mon", perm: "r", run: (*call).report},
+		{sig: "osd crush tree shadow:CephChoices,?,--show-shadow", module: "osd", perm: "r", run: (*call).crushTree},
+		{sig: "osd df output_method:CephChoices,?,plain|tree", module: "osd", perm: "r", mgr: true, run: (*call).osdDF},
+		{sig: "osd perf", module: "osd", perm: "r", mgr: true, run: (*call).osdPerf},
+		{sig: "osd blocked-by", module: "osd", perm: "r", mgr: true, run: func(k *call) errno.Errno {
+			if k.plain() {
+				return k.print("osd  num_blocked\n")
+			}
+			return k.json(object{{"pg_ready", true}, {"osd_blocked_by", object{{"osd_blocked_by_infos", []string{}}}}})
+		}},
+		{sig: "osd utilization", module: "osd", perm: "r", run: (*call).osdUtilization},
+		{sig: "pg dump dumpcontents:CephChoices,?,n,all|summary|sum|delta|pools|osds|pgs|pgs_brief", module: "pg", perm: "r", mgr: true, run: (*call).pgDump},
+	}
+}
+
+// fsMap is the map of file systems, of which there are none.
+func (c *Cluster) fsMap() object {
+	o := object{{"epoch", 1}}
+	if c.opt.release >= 20 {
+		o = append(o, field{"btime", cephTime(c.started)})
+	}
+	return append(o, field{"default_fscid", -1}, field{"compat", object{{"compat", object{}}, {"ro_compat", object{}}, {"incompat", object{}}}},
+		field{"feature_flags", object{{"enable_multiple", true}, {"ever_enabled_multiple", true}}},
+		field{"standbys", []string{}}, field{"filesystems", []string{}})
+}
+
+func (k *call) fsDump() errno.Errno {
+	k.status = "dumped fsmap epoch 1"
+	if k.plain() {
+		return k.print("e1\nenable_multiple, ever_enabled_multiple: 1,1\ndefault compat: compat={},rocompat={},incompat={}\nlegacy client fscid: -1\n \nNo filesystems configured\n")
+	}
+	return k.json(k.c.fsMap())
+}
+
+func (k *call) mdsStat() errno.Errno {
+	if k.plain() {
+		return 0
+	}
+	return k.json(object{{"fsmap", k.c.fsMap()}, {"mdsmap_first_committed", 1}, {"mdsmap_last_committed", 1}})
+}
+
+// nodeList tells which daemons are on which host: every OSD has its own.
+func (k *call) nodeList() errno.Errno {
+	mons, osds := object{}, object{}
+	for _, m := range k.c.mons {
+		mons = append(mons, field{m.id, []string{m.id}})
+	}
+	for _, o := range k.c.osds {
+		osds = append(osds, field{fmt.Sprintf("host%d", o.id), []int32{o.id}})
+	}
+	all := object{{"mon", mons}, {"osd", osds}, {"mgr", object{{"x", []string{"x"}}}}}
+	if t := k.args.str("type"); t != "" && t != "all" {
+		for _, f := range all {
+			if f.Key == t {
+				return k.json(f.Value)
+			}
+		}
+		return k.json(object{})
+	}
+	return k.json(all)
+}
+
+func (c *Cluster) daemonMetadata(name string, d *daemon) object {
+	r := c.release()
+	return object{
+		{"name", name}, {"addrs", d.addrs().String()}, {"arch", "x86_64"}, {"ceph_release", r.name}, {"ceph_version", r.version},
+		{"ceph_version_short", r.short}, {"compression_algorithms", "none, snappy, zlib, zstd, lz4"}, {"hostname", name}, {"os", "Linux"},
+	}
+}
+
+func (k *call) monMetadata() errno.Errno {
+	list := []object{}
+	for _, m := range k.c.mons {
+		o := k.c.daemonMetadata(m.id, &m.daemon)
+		if id := k.args.str("id"); id == m.id || id == fmt.Sprint(m.rank) {
+			return k.json(o[1:])
+		}
+		list = append(list, o)
+	}
+	if k.args.has("id") {
+		return k.say(errno.ErrNotFound, "requested mon not found")
+	}
+	return k.json(list)
+}
+
+func (k *call) mgrMetadata() errno.Errno {
+	o := k.c.daemonMetadata("x", &k.c.mgr.daemon)
+	if who := k.args.str("who"); who == "x" {
+		return k.json(o)
+	} else if who != "" {
+		return k.say(errno.ErrNotFound, "mgr.%s does not exist", who)
+	}
+	return k.json([]object{o})
+}
+
+func (k *call) logLast() errno.Errno {
+	if s, ok := k.args["num"].(string); ok && s == strings.Trim(s, "0123456789") {
+		return k.say(errno.ErrInvalid, "bad or missing field 'num'")
+	}
+	least, ok := logLevels["log-"+k.args.str("level")]
+	if !ok {
+		least = logLevels["log-info"]
+	}
+	channel := k.args.str("channel")
+	if channel == "" {
+		channel = "cluster"
+	}
+	list := []object{}
+	for _, e := range k.c.clusterLog {
+		if e.Prio < least || channel != "*" && e.Channel != channel {
+			continue
+		}
+		name, stamp := e.Name.String(), cephTime(e.Stamp.Std())
+		list = append(list, object{
+			{"name", name}, {"rank", e.Rank.String()}, {"addrs", addrVecObject(e.Addrs)}, {"stamp", stamp}, {"seq", e.Seq},
+			{"channel", e.Channel}, {"priority", logPriority(e.Prio)}, {"message", e.Message},
+		})
+	}
+	if n := int(k.args.number("num", 20)); len(list) > n {
+		list = list[len(list)-n:]
+	}
+	if !k.plain() {
+		return k.json(list)
+	}
+	for _, o := range list {
+		k.print("%v %v (%v) %v : %v %v %v\n", o[3].Value, o[0].Value, o[1].Value, o[4].Value, o[5].Value, o[6].Value, o[7].Value)
+	}
+	return 0
+}
+
+func logPriority(p uint16) string {
+	for name, level := range logLevels {
+		if level == p {
+			return "[" + map[string]string{"debug": "DBG", "info": "INF", "sec": "SEC", "warn": "WRN", "error": "ERR"}[strings.TrimPrefix(name, "log-")] + "]"
+		}
+	}
+	return "[INF]"
+}
+
+// report is everything at once. Clients look for single parts of it.
+func (k *call) report() errno.Errno {
+	c := k.c
+	k.status = fmt.Sprintf("report %d", c.osdmap.Epoch)
+	s, raw := c.total()
+	n, _, _ := c.osdCounts()
+	states := c.pgStates()
+	o := object{
+		{"cluster_fingerprint", c.fsid.String()}, {"version", c.release().short}, {"commit", strings.Trim(strings.Fields(c.release().version)[3], "()")},
+		{"timestamp", cephTime(c.clock.Now())}, {"tag", strings.Join(k.args.list("tags"), " ")}, {"health", healthObject(c.checks(), true)},
+		{"monmap_first_committed", 1}, {"monmap_last_committed", c.monmap.Epoch}, {"monmap", c.monmapObject()}, {"quorum", c.quorum()},
+		{"osdmap", c.osdDumpObject(c.osdmap)}, {"osd_metadata", []string{}}, {"osdmap_clean_epochs", object{}},
+		{"osdmap_first_committed", 1}, {"osdmap_last_committed", c.osdmap.Epoch}, {"crushmap", object{}}, {"purged_snaps", []string{}},
+		{"fsmap", c.fsMap()}, {"mdsmap_first_committed", 1}, {"mdsmap_last_committed", 1}, {"auth", object{}}, {"paxos", object{}},
+		{"servicemap", c.services.dump()}, {"num_pg", c.numPGs()}, {"num_pg_active", c.numPGs()}, {"num_pg_unknown", states["unknown"]},
+		{"num_osd", n}, {"pool_stats", []string{}}, {"pool_sum", object{{"stat_sum", object{{"num_bytes", s.Bytes}, {"num_objects", s.Objects}}}}},
+		{"osd_stats", []string{}}, {"osd_sum", object{{"kb", uint64(n) * osdBytes / 1024}, {"kb_used", raw / 1024}}}, {"osd_sum_by_class", object{}},
+		{"num_pg_by_state", pgStateObjects(states)}, {"num_pg_by_osd", []string{}},
+	}
+	if c.opt.release >= 20 {
+		o = append(o, field{"logm_first_committed", 1}, field{"logm_last_committed", len(c.clusterLog)}, field{"mgrstat_first_committed", 1},
+			field{"mgrstat_last_committed", c.mgrmap.Epoch}, field{"pool_pg_unavailable_map", object{}})
+	}
+	return k.json(o)
+}
+
+func pgStateObjects(states map[string]int) []object {
+	by := []object{}
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		by = append(by, object{{"name", name}, {"num", states[name]}})
+	}
+	return by
+}
+
+// crushTree is osd tree without what only OSDs that run have.
+func (k *call) crushTree() errno.Errno {
+	format := k.format
+	k.format = "json"
+	k.osdTree()
+	nodes := k.out
+	k.format, k.out = format, nil
+	if !k.plain() {
+		k.out = nodes
+		return 0
+	}
+	m := k.c.osdmap
+	t := table{head: []string{"ID", "CLASS", "WEIGHT", "TYPE NAME"}, right: []bool{true, true, true, false}}
+	weight := func(w uint32) string { return fmt.Sprintf("%.5f", float64(w)/65536) }
+	for _, b := range m.Crush.Buckets {
+		if b == nil {
+			continue
+		}
+		name := m.Crush.Names[b.ID]
+		if b.ID == -1 {
+			t.rows = append(t.rows, []string{"-1", "", weight(b.Weight), "root " + name})
+			continue
+		}
+		t.rows = append(t.rows, []string{fmt.Sprint(b.ID), "", weight(b.Weight), "    host " + name})
+		for _, id := range b.Items {
+			t.rows = append(t.rows, []string{fmt.Sprint(id), "ssd", weight(0x10000), fmt.Sprintf("        osd.%d", id)})
+		}
+	}
+	k.out = t.text(2)
+	return 0
+}
+
+// groupsByOSD counts the placement groups of every OSD.
+func (c *Cluster) groupsByOSD() []int {
+	n := make([]int, len(c.osds))
+	for _, p := range c.view.Load().pools {
+		for _, acting := range p.acting {
+			for _, id := range acting {
+				if id >= 0 && int(id) < len(n) {
+					n[id]++
+				}
+			}
+		}
+	}
+	return n
+}
+
+func (k *call) osdDF() errno.Errno {
+	c := k.c
+	groups := c.groupsByOSD()
+	_, raw := c.total()
+	used := raw / uint64(max(1, len(c.osds)))
+	nodes := []object{}
+	t := table{head: []string{"ID", "CLASS", "WEIGHT", "REWEIGHT", "SIZE", "RAW USE", "AVAIL", "%USE", "PGS", "STATUS"}, right: []bool{true, true, true, true, true, true, true, true, true, true}}
+	for i := range c.osds {
+		status := "down"
+		if c.osdmap.IsUp(int32(i)) {
+			status = "up"
+		}
+		share := float64(used) / float64(osdBytes) * 100
+		weight := float64(c.osdmap.Weight[i]) / 65536
+		nodes = append(nodes, object{
+			{"id", i}, {"device_class", "ssd"}, {"name", fmt.Sprintf("osd.%d", i)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1}, {"depth", 2},
+			{"pool_weights", object{}}, {"reweight", weight}, {"kb", osdBytes / 1024}, {"kb_used", used / 1024}, {"kb_used_data", used / 1024},
+			{"kb_used_omap", 0}, {"kb_used_meta", 0}, {"kb_avail", (osdBytes - min(osdBytes, used)) / 1024}, {"utilization", share}, {"var", 1},
+			{"pgs", groups[i]}, {"status", status},
+		})
+		t.rows = append(t.rows, []string{fmt.Sprint(i), "ssd", "1.00000", fmt.Sprintf("%.5f", weight), bytesText(osdBytes), bytesText(used),
+			bytesText(osdBytes - min(osdBytes, used)), fmt.Sprintf("%.2f", share), fmt.Sprint(groups[i]), status})
+	}
+	if k.plain() {
+		k.out = t.text(2)
+		return 0
+	}
+	total := uint64(len(c.osds)) * osdBytes
+	return k.json(object{{"nodes", nodes}, {"stray", []string{}}, {"summary", object{
+		{"total_kb", total / 1024}, {"total_kb_used", raw / 1024}, {"total_kb_used_data", raw / 1024}, {"total_kb_used_omap", 0}, {"total_kb_used_meta", 0},
+		{"total_kb_avail", (total - min(total, raw)) / 1024}, {"average_utilization", float64(raw) / float64(max(1, total)) * 100},
+		{"min_var", 1}, {"max_var", 1}, {"dev", 0},
+	}}})
+}
+
+func (k *call) osdPerf() errno.Errno {
+	list := []object{}
+	t := table{head: []string{"osd", "commit_latency(ms)", "apply_latency(ms)"}, right: []bool{true, true, true}}
+	for i := range k.c.osds {
+		list = append(list, object{{"id", i}, {"perf_stats", object{
+			{"commit_latency_ms", 0}, {"apply_latency_ms", 0}, {"commit_latency_ns", 0}, {"apply_latency_ns", 0},
+		}}})
+		t.rows = append(t.rows, []string{fmt.Sprint(i), "0", "0"})
+	}
+	if k.plain() {
+		k.out = t.text(2)
+		return 0
+	}
+	return k.json(object{{"pg_ready", true}, {"osdstats", object{{"osd_perf_infos", list}}}})
+}
+
+func (k *call) osdUtilization() errno.Errno {
+	groups := k.c.groupsByOSD()
+	low, high, sum := 0, 0, 0
+	for i, n := range groups {
+		sum += n
+		if n < groups[low] {
+			low = i
+		}
+		if n > groups[high] {
+			high = i
+		}
+	}
+	avg := float64(sum) / float64(max(1, len(groups)))
+	var dev float64
+	for _, n := range groups {
+		dev += (float64(n) - avg) * (float64(n) - avg)
+	}
+	dev = math.Sqrt(dev / float64(max(1, len(groups))))
+	expected := math.Sqrt(avg * (1 - 1/float64(max(1, len(groups)))))
+	if k.plain() {
+		return k.print("avg %g\nstddev %g (expected baseline %g)\nmin osd.%d with %d pgs (%g * mean)\nmax osd.%d with %d pgs (%g * mean)\n",
+			avg, dev, expected, low, groups[low], float64(groups[low])/max(avg, 1), high, groups[high], float64(groups[high])/max(avg, 1))
+	}
+	return k.json(object{
+		{"avg_pgs", avg}, {"std_dev", dev}, {"expected_baseline_std_dev", expected},
+		{"min_osd", low}, {"min_osd_pgs", groups[low]}, {"max_osd", high}, {"max_osd_pgs", groups[high]},
+	})
+}
+
+// pgDump tells of every placement group what brief listings do.
+func (k *call) pgDump() errno.Errno {
+	c := k.c
+	what := k.args.list("dumpcontents")
+	if len(what) == 0 {
+		what = []string{"all"}
+	}
+	k.status = "dumped " + strings.Join(what, ",")
+	list := []object{}
+	t := table{head: []string{"PG_STAT", "STATE", "UP", "UP_PRIMARY", "ACTING", "ACTING_PRIMARY"}, right: make([]bool, 6)}
+	v := c.view.Load()
+	for _, id := range poolsByID(c.osdmap) {
+		p := v.pools[id]
+		for seed := range p.groups {
+			pgid, set := fmt.Sprintf("%d.%x", id, seed), strings.ReplaceAll(fmt.Sprint(p.acting[seed]), " ", ",")
+			list = append(list, object{
+				{"pgid", pgid}, {"state", "active+clean"}, {"up", p.acting[seed]}, {"acting", p.acting[seed]},
+				{"up_primary", p.primary[seed]}, {"acting_primary", p.primary[seed]},
+			})
+			t.rows = append(t.rows, []string{pgid, "active+clean", set, fmt.Sprint(p.primary[seed]), set, fmt.Sprint(p.primary[seed])})
+		}
+	}
+	if k.plain() {
+		k.out = t.text(2)
+		return 0
+	}
+	if slices.Equal(what, []string{"pgs_brief"}) || slices.Equal(what, []string{"pgs"}) {
+		return k.json(object{{"pg_ready", true}, {"pg_stats", list}})
+	}
+	s, _ := c.total()
+	return k.json(object{{"pg_ready", true}, {"pg_map", object{
+		{"version", v.epoch}, {"stamp", cephTime(c.clock.Now())}, {"last_osdmap_epoch", v.epoch}, {"last_pg_scan", 0},
+		{"pg_stats_sum", object{{"stat_sum", object{{"num_bytes", s.Bytes}, {"num_objects", s.Objects}}}}},
+		{"pg_stats", list}, {"pool_stats", []string{}}, {"osd_stats", []string{}},
+	}}})
+}
