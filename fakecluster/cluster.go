@@ -62,6 +62,7 @@ type Cluster struct {
 
 	mirrorSchedules, trashSchedules scheduler
 	support                         *support
+	election                        election
 	perf                            perfStats // locks itself
 
 	holdTrim  bool
@@ -199,6 +200,7 @@ func (c *Cluster) startDaemons(l *loaded) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.firstElection()
 	c.makeMonMap()
 	c.makeMgrMap()
 	c.support = newSupport(c)
@@ -393,11 +395,13 @@ func (c *Cluster) CreatePool(name string) int64 {
 func (c *Cluster) StopOSD(id int) {
 	o := c.osds[id]
 	o.stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.osdmap.IsUp(o.id) {
-		c.change(func(inc *osdmap.Incremental) { inc.NewState = map[int32]uint32{o.id: osdmap.StateUp} })
-	}
+	c.whenQuorate(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.osdmap.IsUp(o.id) && !o.running() {
+			c.change(func(inc *osdmap.Incremental) { inc.NewState = map[int32]uint32{o.id: osdmap.StateUp} })
+		}
+	})
 }
 
 // KillOSD stops an OSD without anybody noticing.
@@ -418,18 +422,8 @@ func (c *Cluster) StartOSD(id int) error {
 	return nil
 }
 
-// StopMon stops a monitor.
-func (c *Cluster) StopMon(rank int) { c.mons[rank].stop() }
-
-// StartMon starts a stopped monitor, on a new address that the map tells.
-func (c *Cluster) StartMon(rank int) error {
-	m := c.mons[rank]
-	if m.running() {
-		return nil
-	}
-	if err := m.start(0); err != nil {
-		return err
-	}
+// moveMon publishes a monitor's new address.
+func (c *Cluster) moveMon(m *mon) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	info := c.monmap.Mons[m.id]
@@ -442,7 +436,6 @@ func (c *Cluster) StartMon(rank int) error {
 	c.monmap.Mons = mons
 	c.monmap.Epoch++
 	c.pushAll("monmap")
-	return nil
 }
 
 // StopMgr stops the manager. The map then has none, and commands to it wait

@@ -1,7 +1,6 @@
 package fakecluster
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -109,9 +108,9 @@ func (k *call) json(v any) errno.Errno {
 }
 
 // pyJSON sets the output of a manager's module, which asks for no format: it is
-// indented and ends without a line break.
+// indented.
 func (k *call) pyJSON(v any) errno.Errno {
-	k.out = bytes.TrimSuffix(encodeJSON("json-pretty", v), []byte("\n"))
+	k.out = encodeJSON("json-pretty", v)
 	return 0
 }
 

@@ -117,8 +117,10 @@ func (d *daemon) serve(ctx context.Context, l net.Listener) {
 		if err != nil {
 			return
 		}
+		// A monitor outside of a quorum lets nobody new in.
+		alone := d.kind == entity.TypeMon && !d.c.election.quorate.Load()
 		d.mu.Lock()
-		if d.listener != l {
+		if d.listener != l || alone {
 			d.mu.Unlock()
 			_ = nc.Close()
 			continue

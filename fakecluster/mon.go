@@ -12,8 +12,8 @@ import (
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
-// mon is one monitor. All of them share the cluster's state: there is no
-// election and no lag.
+// mon is one monitor. All of them share the cluster's state, and none lags; see
+// election for when one is stopped.
 type mon struct {
 	daemon
 	rank int
@@ -87,7 +87,17 @@ func (s *monSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 	}
 }
 
+// handle handles a message: at once if it can do without a quorum.
 func (s *monSession) handle(m *msgr2.Message, v verdict) {
+	switch m.Type {
+	case wire.TypeMonGetMap, wire.TypeCommand, typePing:
+		s.handleNow(m, v)
+	default:
+		s.mon.c.whenQuorate(func() { s.handleNow(m, v) })
+	}
+}
+
+func (s *monSession) handleNow(m *msgr2.Message, v verdict) {
 	c := s.mon.c
 	read := func(f wire.Front) bool {
 		if err := wire.Decode(f, m.Front); err != nil {

@@ -56,6 +56,7 @@ func clusterCommands() []command {
 			m := &k.c.mgrmap
 			return k.json(object{{"epoch", m.Epoch}, {"available", m.Available}, {"active_name", m.ActiveName}, {"num_standby", len(m.Standbys)}})
 		}},
+		{sig: "mgr fail who:CephString,?", module: "mgr", perm: "rw", run: (*call).mgrFail},
 		{sig: "mgr services", module: "mgr", perm: "r", run: func(k *call) errno.Errno { return k.json(stringObject(k.c.mgrmap.Services)) }},
 		{sig: "mgr module ls", module: "mgr", perm: "r", run: func(k *call) errno.Errno {
 			o := object{{"always_on_modules", k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)]}}

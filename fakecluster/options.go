@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/cephx"
@@ -30,6 +31,7 @@ type options struct {
 	clock     Clock
 	host      string
 	inProcess bool
+	election  time.Duration
 	logger    *slog.Logger
 }
 
@@ -42,6 +44,10 @@ func OSDs(n int) Option { return func(o *options) { o.osds = n } }
 
 // Mons sets the number of monitors; by default 1.
 func Mons(n int) Option { return func(o *options) { o.mons = n } }
+
+// ElectionTime sets how long the monitors are without a quorum when one of them
+// comes or goes, by the cluster's clock; by default not at all.
+func ElectionTime(d time.Duration) Option { return func(o *options) { o.election = d } }
 
 // Release sets which release the cluster behaves like: 16, 18 or 20, which is
 // the default.

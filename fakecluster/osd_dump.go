@@ -130,21 +130,25 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 	}
 	flags := flagNames(m.Flags)
 	set := slices.Sorted(slices.Values(flags))
-	return object{
+	o := object{
 		{"epoch", m.Epoch}, {"fsid", m.FSID.String()}, {"created", cephTime(m.Created.Std())}, {"modified", cephTime(m.Modified.Std())},
 		{"last_up_change", cephTime(m.LastUpChange.Std())}, {"last_in_change", cephTime(m.LastInChange.Std())},
 		{"flags", strings.Join(flags, ",")}, {"flags_num", m.Flags}, {"flags_set", set}, {"crush_version", m.CrushVersion},
 		{"full_ratio", m.OSDOnly.Full}, {"backfillfull_ratio", m.OSDOnly.BackfillFull}, {"nearfull_ratio", m.OSDOnly.NearFull},
 		{"cluster_snapshot", ""}, {"pool_max", m.PoolMax}, {"max_osd", m.MaxOSD()}, {"require_min_compat_client", "luminous"},
-		{"min_compat_client", "jewel"}, {"require_osd_release", c.release().name}, {"allow_crimson", false},
+		{"min_compat_client", "jewel"}, {"require_osd_release", c.release().name},
 		{"pools", pools}, {"osds", osds}, {"osd_xinfo", xinfo}, {"pg_upmap", []string{}}, {"pg_upmap_items", []string{}},
-		{"pg_upmap_primaries", []string{}}, {"pg_temp", []string{}}, {"primary_temp", []string{}}, {"blocklist", block},
+		{"pg_temp", []string{}}, {"primary_temp", []string{}}, {"blocklist", block},
 		{"range_blocklist", object{}}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
 		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", object{}}, {"device_class_flags", object{}},
 		{"stretch_mode", object{
 			{"stretch_mode_enabled", false}, {"stretch_bucket_count", 0}, {"degraded_stretch_mode", 0}, {"recovering_stretch_mode", 0}, {"stretch_mode_bucket", 0},
 		}},
 	}
+	if c.opt.release >= 18 {
+		o = append(o, field{"allow_crimson", false}, field{"pg_upmap_primaries", []string{}})
+	}
+	return o
 }
 
 func b2i(b bool) int {

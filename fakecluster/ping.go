@@ -27,8 +27,10 @@ func (c *Cluster) monStatus(m *mon) object {
 	switch {
 	case len(quorum) > 0 && quorum[0] == m.rank:
 		state = "leader"
-	case len(quorum) == 0:
+	case len(quorum) == 0 && c.enough():
 		state = "electing"
+	case len(quorum) == 0:
+		state = "probing"
 	}
 	outside := []string{}
 	for _, o := range c.mons {
@@ -41,8 +43,8 @@ func (c *Cluster) monStatus(m *mon) object {
 		{"quorum_con", c.features()}, {"quorum_mon", []string{"kraken", "luminous"}},
 	}
 	return object{
-		{"name", m.id}, {"rank", m.rank}, {"state", state}, {"election_epoch", 3}, {"quorum", quorum},
-		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())}, {"features", features}, {"outside_quorum", outside},
+		{"name", m.id}, {"rank", m.rank}, {"state", state}, {"election_epoch", c.electionEpoch()}, {"quorum", quorum},
+		{"quorum_age", int(c.clock.Now().Sub(c.election.since).Seconds())}, {"features", features}, {"outside_quorum", outside},
 		{"extra_probe_peers", []string{}}, {"sync_provider", []string{}}, {"monmap", c.monmapObject()},
 		{"feature_map", c.featureMap()}, {"stretch_mode", false},
 	}

@@ -70,7 +70,12 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 		if c.osdmap.OSDOnly.RemovedSnapsQueue[id].Contains(f.SnapID) {
 			return 0, nil
 		}
-		c.removeSnap(id, f.SnapID, func(p *osdmap.Pool) { p.SnapEpoch = c.osdmap.Epoch + 1 })
+		c.removeSnap(id, f.SnapID, func(p *osdmap.Pool) {
+			p.SnapEpoch = c.osdmap.Epoch + 1
+			if c.opt.release < 18 {
+				p.SnapSeq++
+			}
+		})
 		return 0, nil
 	case wire.PoolOpCreateSnap:
 		return c.makePoolSnap(id, f.Name).Result(), nil
@@ -84,7 +89,7 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 func (c *Cluster) newUnmanagedSnap(id int64) (snap uint64) {
 	c.updatePool(id, func(p *osdmap.Pool) {
 		p.Flags |= osdmap.PoolSelfManagedSnaps
-		p.SnapSeq++
+		p.SnapSeq = max(p.SnapSeq, 1) + 1 // 1 is what pools of old may have removed
 		p.SnapEpoch = c.osdmap.Epoch + 1
 		snap = p.SnapSeq
 	})

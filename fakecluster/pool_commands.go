@@ -11,8 +11,11 @@ import (
 	"github.com/rbdm/rbdm/rados/osdmap"
 )
 
+// poolVarNames are the variables of pools that osd pool get and set know.
+const poolVarNames = "size|min_size|pg_num|pgp_num|crush_rule|hashpspool|nodelete|nopgchange|nosizechange|write_fadvise_dontneed|noscrub|nodeep-scrub|use_gmt_hitset|erasure_code_profile|all|fast_read|compression_mode|compression_algorithm|allow_ec_overwrites|pg_autoscale_mode|pg_num_min|pg_num_max|target_size_bytes|target_size_ratio|eio|bulk"
+
 func poolCommands() []command {
-	const vars = "size|min_size|pg_num|pgp_num|crush_rule|hashpspool|nodelete|nopgchange|nosizechange|write_fadvise_dontneed|noscrub|nodeep-scrub|use_gmt_hitset|erasure_code_profile|all|fast_read|compression_mode|compression_algorithm|allow_ec_overwrites|pg_autoscale_mode|pg_num_min|pg_num_max|target_size_bytes|target_size_ratio|eio|bulk"
+	const vars = poolVarNames
 	return []command{
 		{sig: "osd pool create pool:CephPoolname pg_num:CephInt,? pgp_num:CephInt,? pool_type:CephChoices,?,replicated|erasure erasure_code_profile:CephString,? rule:CephString,? expected_num_objects:CephInt,? size:CephInt,? pg_num_min:CephInt,? pg_num_max:CephInt,? autoscale_mode:CephChoices,?,on|off|warn bulk:CephBool,? target_size_bytes:CephInt,? target_size_ratio:CephFloat,? yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).poolCreate},
 		{sig: "osd pool ls detail:CephChoices,?,detail", module: "osd", perm: "r", run: (*call).poolList},

@@ -22,7 +22,7 @@ func reportCommands() []command {
 			return k.json(object{{"timechecks", object{{"epoch", k.c.electionEpoch()}, {"round", 0}, {"round_status", "finished"}}}})
 		}},
 		{sig: "log last num:CephInt,? level:CephChoices,?,debug|info|sec|warn|error channel:CephChoices,?,*|cluster|audit|cephadm", module: "mon", perm: "r", run: (*call).logLast},
-		{sig: "report tags:CephString,n,?", module: "mon", perm: "r", run: (*call).report},
+		{sig: "report tags:CephString,n,?", module: "mon", perm: "r", run: (*call).clusterReport},
 		{sig: "osd crush tree shadow:CephChoices,?,--show-shadow", module: "osd", perm: "r", run: (*call).crushTree},
 		{sig: "osd df output_method:CephChoices,?,plain|tree", module: "osd", perm: "r", mgr: true, run: (*call).osdDF},
 		{sig: "osd perf", module: "osd", perm: "r", mgr: true, run: (*call).osdPerf},
@@ -162,7 +162,7 @@ func logPriority(p uint16) string {
 }
 
 // report is everything at once. Clients look for single parts of it.
-func (k *call) report() errno.Errno {
+func (k *call) clusterReport() errno.Errno {
 	c := k.c
 	k.status = fmt.Sprintf("report %d", c.osdmap.Epoch)
 	s, raw := c.total()
@@ -213,7 +213,7 @@ func (k *call) crushTree() errno.Errno {
 		if b == nil {
 			continue
 		}
-		name := m.Crush.Names[b.ID]
+		name := m.Crush.ItemNames[b.ID]
 		if b.ID == -1 {
 			t.rows = append(t.rows, []string{"-1", "", weight(b.Weight), "root " + name})
 			continue

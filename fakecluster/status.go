@@ -114,6 +114,9 @@ func (k *call) health() errno.Errno {
 // quorum returns the ranks of the running monitors.
 func (c *Cluster) quorum() []int {
 	out := []int{}
+	if !c.election.quorate.Load() {
+		return out
+	}
 	for _, m := range c.mons {
 		if m.running() {
 			out = append(out, m.rank)
@@ -199,7 +202,7 @@ func (k *call) clusterStatus() errno.Errno {
 	return k.json(object{
 		{"fsid", c.fsid.String()}, {"health", healthObject(c.checks(), false)},
 		{"election_epoch", c.electionEpoch()}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()},
-		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())},
+		{"quorum_age", int(c.clock.Now().Sub(c.election.since).Seconds())},
 		{"monmap", object{{"epoch", c.monmap.Epoch}, {"min_mon_release_name", c.release().name}, {"num_mons", len(c.mons)}}},
 		{"osdmap", object{
 			{"epoch", c.osdmap.Epoch}, {"num_osds", n}, {"num_up_osds", up}, {"osd_up_since", c.osdmap.LastUpChange.Sec},
@@ -227,7 +230,7 @@ func (k *call) statusText() {
 		k.print("            %s\n", x.summary)
 	}
 	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)\n    mgr: %s\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
-		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.started), c.mgrLine(), n, up,
+		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.election.since), c.mgrLine(), n, up,
 		c.age(c.osdmap.LastUpChange.Std()), in, c.age(c.osdmap.LastInChange.Std()))
 	for _, name := range slices.Sorted(maps.Keys(c.services.daemons)) {
 		k.print("    %s: %s\n", name, serviceSummary(c.services.daemons[name]))
@@ -374,8 +377,8 @@ func (k *call) monStat() errno.Errno {
 		mons = append(mons, name+"="+c.monmap.Mons[name].Addrs.String())
 	}
 	names := c.quorumNames()
-	return k.print("e%d: %d mons at {%s} removed_ranks: {} disallowed_leaders: {}, election epoch 3, leader %d %s, quorum %s %s\n",
-		c.monmap.Epoch, len(c.mons), strings.Join(mons, ","), c.quorum()[0], names[0],
+	return k.print("e%d: %d mons at {%s} removed_ranks: {} disallowed_leaders: {}, election epoch %d, leader %d %s, quorum %s %s\n",
+		c.monmap.Epoch, len(c.mons), strings.Join(mons, ","), c.electionEpoch(), c.quorum()[0], names[0],
 		strings.Trim(strings.ReplaceAll(fmt.Sprint(c.quorum()), " ", ","), "[]"), strings.Join(names, ","))
 }
 
@@ -383,7 +386,7 @@ func (k *call) quorumStatus() errno.Errno {
 	c := k.c
 	return k.json(object{
 		{"election_epoch", c.electionEpoch()}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()}, {"quorum_leader_name", c.leaderName()},
-		{"quorum_age", int(c.clock.Now().Sub(c.started).Seconds())},
+		{"quorum_age", int(c.clock.Now().Sub(c.election.since).Seconds())},
 		{"features", object{{"quorum_con", fmt.Sprint(c.features())}, {"quorum_mon", []string{"kraken", "luminous"}}}},
 		{"monmap", c.monmapObject()},
 	})

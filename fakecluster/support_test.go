@@ -162,7 +162,7 @@ func TestTasksRun(t *testing.T) {
 	}
 	idle := func() bool {
 		out, err := mgr(t, cl, "rbd task list")
-		return err == nil && out == "[]"
+		return err == nil && out == "[]\n"
 	}
 	eventually(t, "the flattening ends", idle)
 	child, err := rbd.Open(ctx, io, "child", rbd.OpenOptions{})

@@ -2,6 +2,7 @@ package cls
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -63,6 +64,11 @@ type method struct {
 	since int
 }
 
+// absent are classes that every OSD has but that nothing here needs. read-only.
+var absent = []string{
+	"2pc_queue", "cas", "cephfs", "cmpomap", "fifo", "log", "otp", "queue", "refcount", "rgw", "rgw_gc", "timeindex", "user", "version",
+}
+
 // Registry holds the classes of one release. It is read-only once made.
 type Registry struct {
 	classes map[string]map[string]method
@@ -85,12 +91,21 @@ func (g *Registry) find(class, name string) (method, bool) {
 	return m, ok && m.since <= g.release
 }
 
+// missing returns the result of a call of a method that is not there: an OSD
+// may not even load a class that its configuration does not list.
+func (g *Registry) missing(class string) int32 {
+	if _, ok := g.classes[class]; !ok && !slices.Contains(absent, class) {
+		return errno.ErrPermission.Result()
+	}
+	return errno.ErrNotSupported.Result()
+}
+
 // Writes reports whether a method may change its object, or the result of a
 // call of one that does not exist.
 func (g *Registry) Writes(class, name string) (write bool, result int32) {
 	m, ok := g.find(class, name)
 	if !ok {
-		return false, errno.ErrNotSupported.Result()
+		return false, g.missing(class)
 	}
 	return m.write, 0
 }
@@ -100,7 +115,7 @@ func (g *Registry) Writes(class, name string) (write bool, result int32) {
 func (g *Registry) Call(o Object, class, name string, in []byte) (out []byte, result int32) {
 	m, ok := g.find(class, name)
 	if !ok {
-		return nil, errno.ErrNotSupported.Result()
+		return nil, g.missing(class)
 	}
 	out, err := m.run(o, denc.NewReader(in))
 	if err == nil {

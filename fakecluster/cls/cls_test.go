@@ -23,7 +23,7 @@ func TestAMethodOfALaterReleaseIsNotThere(t *testing.T) {
 	if w, r := Standard(20).Writes(wire.Class, method); r != 0 || w {
 		t.Errorf("20.2 lacks %s: %d", method, r)
 	}
-	if _, r := Standard(20).Call(newMemory(), "nothing", "x", nil); r != errno.ErrNotSupported.Result() {
+	if _, r := Standard(20).Call(newMemory(), "nothing", "x", nil); r != errno.ErrPermission.Result() {
 		t.Error(r)
 	}
 }
