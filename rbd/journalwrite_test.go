@@ -209,6 +209,15 @@ func TestJournalRecordsEverythingThatAnOwnerDoes(t *testing.T) {
 	write(60000, 40000, 2) // more than an entry holds
 	must(img.Discard(ctx, 0, 1<<17))
 	must(img.WriteZeroes(ctx, 70000, 512))
+	must(img.WriteSame(ctx, 1000, 70000, []byte("seventy")))
+	must(img.CompareAndWrite(ctx, 1001, []byte("eventys"), []byte("another")))
+	var differs *MismatchError
+	if err := img.CompareAndWrite(ctx, 1001, []byte("anoTher"), []byte("changes")); !errors.As(err, &differs) || differs.Offset != 1004 {
+		t.Fatalf("got %v", err)
+	}
+	if err := img.CompareAndWrite(ctx, 1<<16-3, []byte("anoTher"), []byte("changes")); !errors.Is(err, rados.ErrInvalid) {
+		t.Fatalf("across two objects: %v", err)
+	}
 	must(img.Flush(ctx))
 	must(img.Resize(ctx, 2<<20, false, nil))
 	write(2<<20-100, 100, 3)
@@ -231,7 +240,8 @@ func TestJournalRecordsEverythingThatAnOwnerDoes(t *testing.T) {
 	events, tags := journalEvents(t, pool, img.ID())
 	const end = jwire.EventOpFinish
 	want := []jwire.EventType{
-		jwire.EventWrite, jwire.EventSnapCreate, end, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventDiscard, jwire.EventDiscard, jwire.EventFlush,
+		jwire.EventWrite, jwire.EventSnapCreate, end, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventDiscard, jwire.EventDiscard,
+		jwire.EventWriteSame, jwire.EventCompareAndWrite, jwire.EventCompareAndWrite, jwire.EventFlush,
 		jwire.EventResize, end, jwire.EventWrite, jwire.EventSnapRename, end, jwire.EventSnapProtect, end, jwire.EventSnapUnprotect, end, jwire.EventSnapCreate, end,
 		jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite, jwire.EventWrite,
 		jwire.EventSnapRollback, end, jwire.EventResize, end, jwire.EventSnapLimit, end, jwire.EventMetadataSet, end, jwire.EventMetadataRemove, end,
@@ -476,4 +486,29 @@ func TestJournalingSwitchedOnAndOff(t *testing.T) {
 	must(err)
 	_, err = mirrorEntry(ctx, pool, id)
 	must(err)
+}
+
+func TestCompareAndWriteOfAClone(t *testing.T) {
+	ctx := t.Context()
+	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	parent := journaledImage(t, pool, "parent", 1<<20)
+	_, err := parent.WriteAt(ctx, []byte("parent"), 10)
+	must(err)
+	id, err := parent.CreateSnapshot(ctx, "s", user(), SnapshotOptions{SkipQuiesce: true})
+	must(err)
+	_, err = Clone(ctx, pool, parent.ID(), id, pool, "child", CreateOptions{CloneFormat: 2})
+	must(err)
+	img := openImage(t, pool, "child")
+	must(img.CompareAndWrite(ctx, 10, []byte("parent"), []byte("child!")))
+	must(img.CompareAndWrite(ctx, 1<<17, make([]byte, 3), []byte("new")))
+	got := content(t, img, NoSnap)
+	if string(got[10:16]) != "child!" || string(got[1<<17:1<<17+3]) != "new" {
+		t.Errorf("%q %q", got[10:16], got[1<<17:1<<17+3])
+	}
 }
