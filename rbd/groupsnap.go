@@ -196,7 +196,7 @@ func (g *Group) removeSnapshot(ctx context.Context, r wire.GroupSnapshot) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, images.close(ctx)) }()
-	if err := images.removeSnapshots(ctx, g.namespace(r.ID)); err != nil {
+	if err := images.removeSnapshots(ctx, g.namespace(r.ID), r.State != wire.GroupSnapComplete); err != nil {
 		return err
 	}
 	return g.removeRecord(ctx, r.ID)

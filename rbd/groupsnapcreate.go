@@ -99,7 +99,7 @@ func (g *Group) takeBack(ctx context.Context, images groupImages, id string) err
 	if err := g.io.Client().Settle(ctx); err != nil {
 		return fmt.Errorf("take the snapshot back: %w", err)
 	}
-	if err := images.removeSnapshots(ctx, g.namespace(id)); err != nil {
+	if err := images.removeSnapshots(ctx, g.namespace(id), true); err != nil {
 		return fmt.Errorf("take the snapshot back: %w", err)
 	}
 	if err := ignoreNotFound(g.removeRecord(ctx, id)); err != nil {
@@ -213,9 +213,16 @@ func (img *Image) memberSnap(ns SnapshotNamespace) *Snapshot {
 }
 
 // removeSnapshots removes the images' snapshots that belong to a group's; those
-// that are not there are no error.
-func (is groupImages) removeSnapshots(ctx context.Context, ns SnapshotNamespace) error {
+// that are not there are no error. If the group's was not finished, one that an
+// image's journal tells of may yet be made by who takes the lock next: so that is
+// done here before.
+func (is groupImages) removeSnapshots(ctx context.Context, ns SnapshotNamespace, unfinished bool) error {
 	return is.all(func(i int) error {
+		if unfinished && is[i].header().has(FeatureJournaling) {
+			if err := is[i].maintain(ctx, maintenance{local: func(context.Context) error { return nil }}); err != nil {
+				return fmt.Errorf("journal of image %s: %w", is[i].Name(), err)
+			}
+		}
 		if err := is[i].Refresh(ctx); err != nil {
 			return err
 		}

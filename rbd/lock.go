@@ -236,6 +236,9 @@ func (l *exclusiveLock) try(ctx context.Context) error {
 	callLock(op, cookie, lockTag)
 	err := img.io.Operate(ctx, img.oid, op)
 	if err != nil && !errors.Is(err, rados.ErrExists) {
+		if rados.MaybeApplied(err) {
+			l.giveBack(ctx, cookie)
+		}
 		return err
 	}
 	l.mu.Lock()
@@ -255,19 +258,30 @@ func (l *exclusiveLock) try(ctx context.Context) error {
 		l.opening.Store(false)
 	}
 	if err != nil {
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		img.closeHeadMap(back)
-		op := rados.NewOp()
-		callUnlock(op, cookie)
-		if uerr := img.io.Operate(back, img.oid, op); uerr != nil {
-			img.log.Warn("the exclusive lock could not be given back", "error", uerr)
-		}
+		l.giveBack(ctx, cookie)
 		return err
 	}
 	l.owned.Store(true)
 	img.watch.announce(img.watch.acquired())
 	return nil
+}
+
+// giveBack ends an acquisition that failed, or was given up: the lock may be ours
+// all the same, and what was done under it may yet be applied.
+func (l *exclusiveLock) giveBack(ctx context.Context, cookie string) {
+	img := l.img
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	err := img.io.Client().Settle(ctx)
+	if err == nil {
+		img.closeHeadMap(ctx)
+		op := rados.NewOp()
+		callUnlock(op, cookie)
+		err = ignoreNotFound(img.io.Operate(ctx, img.oid, op))
+	}
+	if err != nil {
+		img.log.Warn("the exclusive lock could not be given back", "error", err)
+	}
 }
 
 // release gives the lock back: no more writes, those under way finished, the
@@ -398,10 +412,14 @@ func (img *Image) LockOwner(ctx context.Context) (*LockOwner, error) {
 
 // BreakLock takes the lock away from an owner that LockOwner returned: the owner
 // is blocklisted first (unless rbd_blocklist_on_break_lock is off), so that it
-// cannot write any more even if it still lives.
+// cannot write any more even if it still lives. What this very client holds is
+// ErrInvalid.
 func (img *Image) BreakLock(ctx context.Context, o LockOwner) error {
+	c := img.io.Client()
+	if o.Addr.SameInstance(c.Addr()) {
+		return fmt.Errorf("the lock of image %s is held by this very client, which does not watch the image: %w", img.Name(), rados.ErrInvalid)
+	}
 	if img.settings.bool("rbd_blocklist_on_break_lock") {
-		c := img.io.Client()
 		expire := time.Duration(img.settings.uint("rbd_blocklist_expire_seconds")) * time.Second
 		if err := c.Blocklist(ctx, o.Addr.WithType(entity.AddrAny), expire); err != nil {
 			return fmt.Errorf("blocklist %v (%s), which holds the lock of image %s: %w", o.Name, o.Addr, img.Name(), err)
