@@ -81,24 +81,8 @@ func FuzzReplayModel(f *testing.F) {
 
 func replayModel(t *testing.T, seed uint64, length int) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	const size = 12<<16 + 5000
-	source := &eventSource{rnd: rnd, head: make([]byte, size), snaps: map[string][]byte{}, meta: map[string]string{}}
-	x := newReplayTarget(t, func(ctx context.Context, io *rados.IoCtx) string {
-		o := rbd.CreateOptions{Order: 16}
-		switch rnd.IntN(3) {
-		case 0:
-			o.StripeUnit, o.StripeCount = 4096, 3
-		case 1:
-			return source.clone(t, ctx, io, o)
-		}
-		id, err := rbd.Create(ctx, io, "i", size, o)
-		require.NoError(t, err)
-		return id
-	})
-	for len(source.stream) < length || source.names("failed") {
-		source.step()
-	}
-	stream := source.stream
+	source := newEventSource(rnd)
+	x := newReplayTarget(t, func(ctx context.Context, io *rados.IoCtx) string { return source.create(t, ctx, io) })
 	slow := rand.New(rand.NewPCG(seed, 2))
 	var mu sync.Mutex
 	x.cluster.Inject(fakecluster.Fault{Out: true, Type: osdOpReply, Delay: 2 * time.Millisecond, Match: func(*fakecluster.Event) bool {
@@ -106,14 +90,21 @@ func replayModel(t *testing.T, seed uint64, length int) {
 		defer mu.Unlock()
 		return slow.IntN(3) == 0
 	}})
+	source.run(length)
+	applyWithCrashes(t, x, source, 4)
+}
+
+// applyWithCrashes applies what happened at the source, and compares.
+func applyWithCrashes(t *testing.T, x *replayTarget, source *eventSource, crashes int) {
+	stream := source.stream
 	j := newReplayed(len(stream))
-	for crashes := 4; ; crashes-- {
+	for ; ; crashes-- {
 		x.start(j.commit)
 		left := len(stream) - j.durable
 		if crashes == 0 {
 			left = -1
 		}
-		if applyUntil(t, x, j, stream, rnd, left) {
+		if applyUntil(t, x, j, stream, source.rnd, left) {
 			break
 		}
 		x.crash()
@@ -168,6 +159,31 @@ type eventSource struct {
 	meta   map[string]string
 	ops    uint64
 	open   []jwire.Event // ends that were not appended yet
+}
+
+func newEventSource(rnd *rand.Rand) *eventSource {
+	return &eventSource{rnd: rnd, head: make([]byte, 12<<16+5000), snaps: map[string][]byte{}, meta: map[string]string{}}
+}
+
+// run makes a stream of at least length events.
+func (s *eventSource) run(length int) {
+	for len(s.stream) < length || s.names("failed") {
+		s.step()
+	}
+}
+
+// create makes the image that the events are applied to.
+func (s *eventSource) create(t *testing.T, ctx context.Context, io *rados.IoCtx) string {
+	o := rbd.CreateOptions{Order: 16}
+	switch s.rnd.IntN(3) {
+	case 0:
+		o.StripeUnit, o.StripeCount = 4096, 3
+	case 1:
+		return s.clone(t, ctx, io, o)
+	}
+	id, err := rbd.Create(ctx, io, "i", uint64(len(s.head)), o)
+	require.NoError(t, err)
+	return id
 }
 
 // clone makes the target a clone, so that the source begins with its parent's data.

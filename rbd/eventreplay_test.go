@@ -23,7 +23,9 @@ import (
 type replayTarget struct {
 	t       testing.TB
 	ctx     context.Context
-	cluster *fakecluster.Cluster
+	cluster *fakecluster.Cluster // nil if it is a real one
+	config  func() *conf.Config
+	pool    string
 	id      string
 	client  *rados.Client
 	img     *rbd.Image
@@ -33,24 +35,31 @@ type replayTarget struct {
 }
 
 func newReplayTarget(t testing.TB, create func(ctx context.Context, io *rados.IoCtx) (id string)) *replayTarget {
-	x := &replayTarget{t: t, ctx: t.Context(), cluster: fakecluster.New(t, fakecluster.Pools("rbd"))}
+	x := &replayTarget{t: t, ctx: t.Context(), pool: "rbd", cluster: fakecluster.New(t, fakecluster.Pools("rbd"))}
+	x.config = func() *conf.Config {
+		key, err := x.cluster.Key("client.admin")
+		require.NoError(t, err)
+		cfg := conf.New("ceph", entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+		for option, v := range map[string]string{"mon_host": x.cluster.MonHost(), "key": key} {
+			require.NoError(t, cfg.Set(conf.LevelOverride, option, v))
+		}
+		return cfg
+	}
+	x.create(create)
+	return x
+}
+
+func (x *replayTarget) create(f func(ctx context.Context, io *rados.IoCtx) (id string)) {
 	client, io := x.connect()
 	defer client.Close()
-	x.id = create(x.ctx, io)
-	return x
+	x.id = f(x.ctx, io)
 }
 
 func (x *replayTarget) connect() (*rados.Client, *rados.IoCtx) {
 	x.t.Helper()
-	key, err := x.cluster.Key("client.admin")
+	client, err := rados.Connect(x.ctx, x.config())
 	require.NoError(x.t, err)
-	cfg := conf.New("ceph", entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	for option, v := range map[string]string{"mon_host": x.cluster.MonHost(), "key": key} {
-		require.NoError(x.t, cfg.Set(conf.LevelOverride, option, v))
-	}
-	client, err := rados.Connect(x.ctx, cfg)
-	require.NoError(x.t, err)
-	io, err := client.OpenPool(x.ctx, "rbd")
+	io, err := client.OpenPool(x.ctx, x.pool)
 	require.NoError(x.t, err)
 	return client, io
 }
@@ -69,7 +78,13 @@ func (x *replayTarget) start(commit func(context.Context) error) {
 
 // crash ends the client at once: nothing of what it sent arrives any more.
 func (x *replayTarget) crash() {
-	x.cluster.Blocklist(x.client.Addr(), time.Hour)
+	if x.cluster != nil {
+		x.cluster.Blocklist(x.client.Addr(), time.Hour)
+	} else {
+		other, _ := x.connect()
+		require.NoError(x.t, other.Blocklist(x.ctx, x.client.Addr(), time.Hour))
+		other.Close()
+	}
 	x.stop()
 	x.events.Close()
 	bye, cancel := context.WithTimeout(x.ctx, time.Millisecond)
