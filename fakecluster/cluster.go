@@ -65,6 +65,7 @@ type Cluster struct {
 	election                        election
 	perf                            perfStats // locks itself
 
+	crashed   map[*daemon]bool // which daemons ran when the cluster crashed
 	holdTrim  bool
 	heldTrims []heldTrim
 	started   time.Time
@@ -394,7 +395,7 @@ func (c *Cluster) CreatePool(name string) int64 {
 // StopOSD stops an OSD and marks it down.
 func (c *Cluster) StopOSD(id int) {
 	o := c.osds[id]
-	o.stop()
+	o.end()
 	c.whenQuorate(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -405,7 +406,7 @@ func (c *Cluster) StopOSD(id int) {
 }
 
 // KillOSD stops an OSD without anybody noticing.
-func (c *Cluster) KillOSD(id int) { c.osds[id].stop() }
+func (c *Cluster) KillOSD(id int) { c.osds[id].end() }
 
 // StartOSD starts a stopped OSD, on a new address.
 func (c *Cluster) StartOSD(id int) error {
@@ -418,7 +419,7 @@ func (c *Cluster) StartOSD(id int) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.change(o.comesUp)
+	c.boot(o)
 	return nil
 }
 

@@ -25,5 +25,6 @@
 //	osd.go      the OSDs               caps.go    capabilities
 //	faults.go   faults and the log     net.go     sockets and pipes
 //	save*.go, load.go                  the state in a file
+//	crash.go                           loss of power
 //	*_commands.go, status.go, osd_dump.go      what commands answer
 package fakecluster

@@ -213,8 +213,18 @@ func (fs *faults) event(daemon string, c *msgr2.Conn, user entity.AuthName, m *m
 
 // send sends m to a client, unless a fault prevents it.
 func (fs *faults) send(daemon string, c *msgr2.Conn, user entity.AuthName, m *msgr2.Message) {
+	fs.sendThen(daemon, c, user, m, func() {})
+}
+
+// sendThen is send that calls sent, if that is what becomes of m.
+func (fs *faults) sendThen(daemon string, c *msgr2.Conn, user entity.AuthName, m *msgr2.Message, sent func()) {
+	send := func() {
+		if c.Send(m) == nil {
+			sent()
+		}
+	}
 	if !fs.active() {
-		_ = c.Send(m)
+		send()
 		return
 	}
 	e := fs.event(daemon, c, user, m)
@@ -225,11 +235,11 @@ func (fs *faults) send(daemon string, c *msgr2.Conn, user entity.AuthName, m *ms
 		_ = c.Close()
 	case v.drop:
 	case v.delay > 0:
-		fs.c.after(v.delay, func() { _ = c.Send(m) })
+		fs.c.after(v.delay, send)
 	default:
-		_ = c.Send(m)
+		again := *m // a message that was sent is the connection's
+		send()
 		if v.duplicate {
-			again := *m
 			_ = c.Send(&again)
 		}
 	}

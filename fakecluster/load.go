@@ -27,8 +27,8 @@ type loaded struct {
 
 // Load starts a cluster with the state that Save wrote. It is as if all daemons
 // had been restarted: they listen on the same ports where these are free, so
-// that clients that were left waiting go on, and those of OSDs are told by a new
-// epoch of the map. OSDs that were stopped stay so. Options may change how the
+// that clients that were left waiting go on, and those of OSDs are told by new
+// epochs of the map. OSDs that were stopped stay so. Options may change how the
 // cluster is reached and what time it is, its name, and add pools; what it is
 // made of must be as saved when it is given at all. A file that is no sound one
 // gives an error that wraps savefile.ErrFormat or savefile.ErrVersion.
@@ -246,13 +246,13 @@ func (c *Cluster) restore(l *loaded) {
 	c.history.maps, c.history.incs = l.maps, l.changes
 	c.osdmap = last
 	c.view.Store(c.newView(last, true))
-	c.change(func(inc *osdmap.Incremental) {
-		for i, o := range c.osds {
-			if l.shape.osds[i].running {
-				o.comesUp(inc)
-			}
+	var running []*osd
+	for i, o := range c.osds {
+		if l.shape.osds[i].running {
+			running = append(running, o)
 		}
-	})
+	}
+	c.boot(running...)
 	now := c.clock.Now()
 	for a, until := range last.OSDOnly.Blocklist {
 		c.expire(a, max(0, until.Std().Sub(now)))

@@ -20,28 +20,56 @@ import (
 type osd struct {
 	daemon
 	id int32
+
+	// A life lasts until the OSD stops; what came in one is not executed in the
+	// next. life is held while something is executed.
+	life  sync.RWMutex
+	lives int // guarded by life
 }
 
 func (o *osd) accept(*daemon) (msgr2.ServerAuth, session) {
 	auth := o.c.keys.ServiceAuth(entity.TypeOSD)
-	return auth, &osdSession{osd: o, auth: auth}
+	o.life.RLock()
+	defer o.life.RUnlock()
+	return auth, &osdSession{osd: o, auth: auth, born: o.lives}
 }
 
-// comesUp makes inc say that the OSD is up, and where.
-func (o *osd) comesUp(inc *osdmap.Incremental) {
-	only := &inc.OSDOnly
-	for _, m := range []*map[int32]entity.AddrVec{&inc.NewUp, &only.ClusterUp, &only.HBBackUp, &only.HBFrontUp} {
-		if *m == nil {
-			*m = map[int32]entity.AddrVec{}
+// end stops the OSD. When it returns, nothing is executed any more.
+func (o *osd) end() {
+	o.stop()
+	o.life.Lock()
+	o.lives++
+	o.life.Unlock()
+}
+
+// boot lets the map tell that OSDs are up, and where. One that counts as up, for
+// nobody has noticed its end, goes down first: clients look for another place for
+// their requests only then. Cluster.mu is held.
+func (c *Cluster) boot(osds ...*osd) {
+	down := map[int32]uint32{}
+	for _, o := range osds {
+		if c.osdmap.IsUp(o.id) {
+			down[o.id] = osdmap.StateUp
 		}
-		(*m)[o.id] = o.addrs()
 	}
+	if len(down) > 0 {
+		c.change(func(inc *osdmap.Incremental) { inc.NewState = down })
+	}
+	up := map[int32]entity.AddrVec{}
+	for _, o := range osds {
+		up[o.id] = o.addrs()
+	}
+	c.change(func(inc *osdmap.Incremental) {
+		inc.NewUp = up
+		inc.OSDOnly.ClusterUp, inc.OSDOnly.HBBackUp, inc.OSDOnly.HBFrontUp = up, up, up
+	})
 }
 
 // osdSession is a client's connection to an OSD. Fields without a comment are
 // used on the reading goroutine only.
 type osdSession struct {
 	osd  *osd
+	born int // in which life of the OSD
 	auth *cephx.ServiceAuth
 	conn *msgr2.Conn
 	addr entity.Addr
@@ -166,7 +194,7 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 		_ = s.conn.Close()
 		return
 	}
-	rep := s.execute(h, v)
+	rep, written := s.execute(h, v)
 	if v.after {
 		if v.disconnect {
 			_ = s.conn.Close()
@@ -179,7 +207,7 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 	m := frontMessage(rep, h.m.TID)
 	m.Data = rep.Payload()
 	again := *m // a message that was sent is the connection's
-	s.osd.c.faults.send(s.osd.name, s.conn, s.user, m)
+	s.osd.c.faults.sendThen(s.osd.name, s.conn, s.user, m, written.Ack)
 	if v.duplicate {
 		s.osd.c.faults.send(s.osd.name, s.conn, s.user, &again)
 	}
@@ -199,35 +227,47 @@ func readOnly(o *wire.OSDOp) bool {
 }
 
 // execute finds the placement group and lets it work. It returns nil when a
-// real OSD would not answer.
-func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
+// real OSD would not answer, and what a crash may take as long as the answer is
+// not sent.
+func (s *osdSession) execute(h *heldOp, v verdict) (*wire.OSDOpReply, *pg.Write) {
+	s.osd.life.RLock()
+	defer s.osd.life.RUnlock()
+	if s.osd.lives != s.born {
+		return nil, nil
+	}
+	out := s.perform(h, v)
+	return out.Reply, out.Write
+}
+
+func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 	c, o := s.osd.c, h.o
 	view := c.view.Load()
 	s.shareMaps(view, o.Epoch)
 	p := view.pools[o.PG.PG.Pool]
 	if p == nil {
-		return nil
+		return pg.Outcome{}
 	}
 	seed := p.pool.Fold(osdmap.PG{Pool: p.id, Seed: o.Hash}).Seed
 	if seed != o.PG.PG.Seed || !s.serves(p, seed) && !s.servesAsReplica(p, seed, o) || o.Epoch < p.since[seed] {
-		return nil
+		return pg.Outcome{}
 	}
 	g := p.groups[seed]
 	req := &pg.Request{Op: o, Peer: s, Addr: s.addr, Epoch: view.epoch, Pool: p.settings, Classes: c.classes}
 	if v.errno != 0 {
-		return g.Refuse(req, v.errno)
+		return refused(g, req, v.errno)
 	}
 	if view.m.IsBlocklisted(s.addr) {
-		return g.Refuse(req, errno.ErrBlocklisted)
+		return refused(g, req, errno.ErrBlocklisted)
 	}
 	if !s.allowed(p, o) {
-		return g.Refuse(req, errno.ErrPermission)
+		return refused(g, req, errno.ErrPermission)
 	}
 	if p.pool.Flags&osdmap.PoolEIO != 0 {
-		return g.Refuse(req, errno.ErrIO)
+		return refused(g, req, errno.ErrIO)
 	}
 	req.Sources = s.sources(view, p, o)
 	req.Fail = v.fail
+	req.Hold = c.faults.active()
 	begun := c.clock.Now()
 	in := h.m.Data.Len()
 	out := g.Do(req)
@@ -237,7 +277,11 @@ func (s *osdSession) execute(h *heldOp, v verdict) *wire.OSDOpReply {
 	if out.Wrote && p.pool.QuotaBytes+p.pool.QuotaObjects > 0 {
 		c.after(0, func() { c.checkQuota(p.id) })
 	}
-	return out.Reply
+	return out
+}
+
+func refused(g *pg.Group, r *pg.Request, e errno.Errno) pg.Outcome {
+	return pg.Outcome{Reply: g.Refuse(r, e)}
 }
 
 // serves reports whether the OSD is a group's primary.

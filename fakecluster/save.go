@@ -97,18 +97,21 @@ func (c *Cluster) shape() savedShape {
 	s := savedShape{
 		name: c.opt.name, release: c.opt.release, keyType: int(c.opt.keyType), fsid: c.fsid, started: c.started,
 		monmap: uint32(c.monmap.Epoch), mgrmap: uint32(c.mgrmap.Epoch), epochs: c.osdmap.Epoch, holdTrim: c.holdTrim,
-		mapCRC: mapCRC(c.osdmap.Append(nil, allFeatures)), mgr: c.mgr.saved(),
+		mapCRC: mapCRC(c.osdmap.Append(nil, allFeatures)), mgr: c.saved(&c.mgr.daemon),
 	}
 	for _, m := range c.mons {
-		s.mons = append(s.mons, m.saved())
+		s.mons = append(s.mons, c.saved(&m.daemon))
 	}
 	for _, o := range c.osds {
-		s.osds = append(s.osds, o.saved())
+		s.osds = append(s.osds, c.saved(&o.daemon))
 	}
 	return s
 }
 
-func (d *daemon) saved() savedDaemon { return savedDaemon{d.running(), d.address().IP} }
+// saved counts a daemon that crashed with the cluster as one that runs.
+func (c *Cluster) saved(d *daemon) savedDaemon {
+	return savedDaemon{d.running() || c.crashed[d], d.address().IP}
+}
 
 // mapCRC is a checksum of a whole encoded map.
 func mapCRC(p []byte) uint32 { return denc.CRC32C(math.MaxUint32, p) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -72,7 +73,7 @@ func listenControl(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE")
+var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE, crash [osd.N] [seed=N], recover")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -96,6 +97,10 @@ func (k *control) do(words []string) (string, error) {
 			return "", errUsage
 		}
 		return "ok", saveCluster(k.c, strings.Join(rest, " "))
+	case "crash":
+		return k.crash(rest)
+	case "recover":
+		return "ok", k.c.Recover()
 	case "fault":
 		f, err := parseFault(rest)
 		if err != nil {
@@ -118,6 +123,41 @@ func (k *control) do(words []string) (string, error) {
 		return "ok", k.remove(&k.faults, "fault", rest[0])
 	}
 	return "", errUsage
+}
+
+// crash lets the cluster or an OSD crash, and says how many writes without an
+// answer were kept and lost, by which seed.
+func (k *control) crash(words []string) (string, error) {
+	seed, osd := rand.Uint64(), -1
+	for _, w := range words {
+		var err error
+		if v, ok := strings.CutPrefix(w, "seed="); ok {
+			seed, err = strconv.ParseUint(v, 10, 64)
+		} else if v, ok := strings.CutPrefix(w, "osd."); ok {
+			osd, err = strconv.Atoi(v)
+		} else {
+			err = errUsage
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", w, err)
+		}
+	}
+	var gone []fakecluster.Unanswered
+	switch {
+	case osd < 0:
+		gone = k.c.Crash(seed)
+	case osd < k.c.OSDCount():
+		gone = k.c.CrashOSD(osd, seed)
+	default:
+		return "", fmt.Errorf("there is no daemon osd.%d", osd)
+	}
+	kept := 0
+	for _, u := range gone {
+		if u.Kept {
+			kept++
+		}
+	}
+	return fmt.Sprintf("ok kept=%d lost=%d seed=%d", kept, len(gone)-kept, seed), nil
 }
 
 // add carries out begin and answers with the number by which remove knows it.

@@ -37,6 +37,7 @@ func (g *Group) OmapPut(n Name, hash uint32, key string, v []byte) {
 		t.setOmap(key, slices.Clone(v))
 	}
 	t.commit()
+	g.hold(t)
 	g.drop(t.o)
 }
 

@@ -280,6 +280,7 @@ func (g *Group) Source(n Name, snap uint64, pool Pool) Source {
 	if o == nil {
 		return Source{Result: noent}
 	}
+	g.seen(o)
 	t := &txn{g: g, o: o, req: &Request{Pool: pool}}
 	c, head, ok := t.resolve(snap)
 	switch {

@@ -251,6 +251,7 @@ func (t *txn) stepOmapWrite(op *wire.Op) int32 {
 func (g *Group) doPG(r *Request) *wire.OSDOpReply {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settle(len(g.unacked))
 	var result int32
 	for i := range r.Op.Ops {
 		op := &r.Op.Ops[i]

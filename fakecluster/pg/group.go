@@ -87,6 +87,7 @@ type Group struct {
 	dupRing     []wire.ReqID
 	dupNext     int
 	closed      bool
+	unacked     []*Write // in the order in which they were made
 }
 
 // NotifyIDs hands out the ids of notifies for a whole cluster.
@@ -239,6 +240,7 @@ func (o *object) position(pool int64) position {
 func (g *Group) Split(target func(hash uint32) *Group) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settle(len(g.unacked))
 	for n, o := range g.objects {
 		t := target(o.hash)
 		if t == g {

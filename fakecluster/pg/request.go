@@ -53,6 +53,9 @@ type Request struct {
 	// Fail is asked before every operation; a result other than 0 becomes the
 	// operation's. It may be nil.
 	Fail func(i int, op *wire.Op) int32
+	// Hold says that the answer may come late or never: the Outcome then has a
+	// Write to acknowledge.
+	Hold bool
 }
 
 // Source is an object's content, taken by Group.Source.
@@ -68,6 +71,8 @@ type Outcome struct {
 	Reply *wire.OSDOpReply
 	// Wrote says that the request changed the object.
 	Wrote bool
+	// Write is what a crash may take before it is acknowledged; nil for nothing.
+	Write *Write
 }
 
 // snapc returns the snap context that a write to o is made under.
@@ -186,7 +191,7 @@ func (g *Group) Do(r *Request) Outcome {
 	}
 	if write {
 		if d := g.dups[m.ReqID]; d != nil {
-			return Outcome{Reply: g.repeat(r, d)}
+			return Outcome{Reply: g.repeat(r, d), Write: g.pending(m.ReqID)}
 		}
 	}
 	key := m.Locator.Key
@@ -197,6 +202,7 @@ func (g *Group) Do(r *Request) Outcome {
 	o := g.objects[name]
 	if o == nil {
 		if !write {
+			g.seenName(name)
 			return Outcome{Reply: g.missing(r)}
 		}
 		o = g.object(name, m.Hash)
@@ -205,6 +211,16 @@ func (g *Group) Do(r *Request) Outcome {
 	out := g.run(t, write)
 	g.drop(o)
 	return out
+}
+
+// pending returns the write without an answer of a request that is sent again.
+func (g *Group) pending(id wire.ReqID) *Write {
+	for _, w := range g.unacked {
+		if w.ID == id {
+			return w
+		}
+	}
+	return nil
 }
 
 func (g *Group) repeat(r *Request, d *dup) *wire.OSDOpReply {
@@ -227,6 +243,9 @@ func (g *Group) missing(r *Request) *wire.OSDOpReply {
 // run finds what the request is about, executes it and answers.
 func (g *Group) run(t *txn, write bool) Outcome {
 	r, m, o := t.req, t.req.Op, t.o
+	if !write {
+		g.seen(o)
+	}
 	t.at, t.stored = &o.head, o.exists || len(o.clones) > 0
 	if !write && m.Snap != wire.SnapDir {
 		c, _, ok := t.resolve(m.Snap)
@@ -258,6 +277,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	}
 	if result < 0 {
 		t.rollback()
+		g.seen(o)
 		rep := g.reply(r, result)
 		rep.UserVersion = version
 		if write {
@@ -267,12 +287,14 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	}
 	if !t.changed {
 		t.undo = nil
+		g.seen(o)
 		g.apply(t)
 		rep := g.reply(r, result)
 		rep.UserVersion = version
 		return Outcome{Reply: rep}
 	}
 	t.commit()
+	held := g.hold(t)
 	g.apply(t)
 	rep := g.reply(r, result)
 	rep.ReplayVersion = wire.EVersion{Version: g.version, Epoch: r.Epoch}
@@ -283,7 +305,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		d.ops = slices.Clone(m.Ops)
 	}
 	g.remember(m.ReqID, d)
-	return Outcome{Reply: rep, Wrote: true}
+	return Outcome{Reply: rep, Wrote: true, Write: held}
 }
 
 // sealOutputs does what an OSD does to the results of a write: without

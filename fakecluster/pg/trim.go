@@ -7,6 +7,7 @@ import "slices"
 func (g *Group) Trim(snap uint64) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.settle(len(g.unacked))
 	gone := 0
 	for _, o := range g.objects {
 		for i, c := range o.clones {

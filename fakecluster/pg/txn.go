@@ -281,11 +281,13 @@ func (t *txn) replace(c content) {
 	t.grew = true
 }
 
-// commit seals a vector that succeeded.
+// commit seals a vector that succeeded. What can undo it is for Group.hold.
 func (t *txn) commit() {
 	o := t.o
 	if n := len(o.clones); n > 0 {
 		last := o.clones[n-1]
+		overlap := last.overlap
+		t.undo = append(t.undo, func() { last.overlap = overlap })
 		last.overlap = last.overlap.Subtract(t.modified)
 	}
 	t.g.version++
@@ -294,7 +296,6 @@ func (t *txn) commit() {
 	if !t.req.Op.ModTime.IsZero() {
 		o.head.mtime = t.req.Op.ModTime
 	}
-	t.undo = nil
 }
 
 // resolve finds what the request's snapshot id means: the head (head is true),

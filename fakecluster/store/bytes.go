@@ -220,3 +220,12 @@ func (b *Bytes) Saved() Bytes {
 	}
 	return Bytes{size: b.size, ext: slices.Clone(b.ext)}
 }
+
+// Seal sees to it that no room behind an extent is filled any more, after
+// something older was put back: readers may still hold what was there.
+func (b *Bytes) Seal() {
+	b.own()
+	for i := range b.ext {
+		b.ext[i].p = slices.Clip(b.ext[i].p)
+	}
+}
