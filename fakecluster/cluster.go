@@ -26,23 +26,24 @@ import (
 
 // Cluster is a running cluster. Its methods are safe for concurrent use.
 type Cluster struct {
-	opt     options
-	log     *slog.Logger
-	clock   Clock
-	net     network
-	ctx     context.Context
-	cancel  context.CancelFunc
-	unhook  func() bool
-	wg      sync.WaitGroup
-	ready   chan struct{} // closed when there are maps
-	timers  timers
-	faults  faults
-	keys    *cephx.KeyServer
-	classes pg.Classes
-	fsid    denc.UUID
-	mons    []*mon
-	osds    []*osd
-	mgr     *mgr
+	opt      options
+	log      *slog.Logger
+	clock    Clock
+	net      network
+	ctx      context.Context
+	cancel   context.CancelFunc
+	unhook   func() bool
+	wg       sync.WaitGroup
+	ready    chan struct{} // closed when there are maps
+	timers   timers
+	faults   faults
+	backoffs backoffs
+	keys     *cephx.KeyServer
+	classes  pg.Classes
+	fsid     denc.UUID
+	mons     []*mon
+	osds     []*osd
+	mgr      *mgr
 
 	view      atomic.Pointer[view]
 	history   history

@@ -108,6 +108,7 @@ func (s *osdSession) HandleReset(*msgr2.Conn, error) {
 	s.gone = true
 	s.held = nil
 	s.mu.Unlock()
+	s.osd.c.backoffs.forget(s)
 	for _, p := range s.osd.c.view.Load().pools {
 		for _, g := range p.groups {
 			g.Disconnect(s)
@@ -136,6 +137,10 @@ func (s *osdSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 			o.ReqID = wire.ReqID{Name: c.PeerName(), TID: m.TID}
 		}
 		s.dispatch(&heldOp{m: m, o: o})
+	case wire.TypeOSDBackoff: // a client has understood that it has to wait
+		if fs := &s.osd.c.faults; fs.active() {
+			fs.judge(fs.event(s.osd.name, c, s.user, m))
+		}
 	case wire.TypeCommand:
 		s.osd.c.tell(s.osd.name, c, m)
 	}
@@ -249,6 +254,9 @@ func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 	}
 	seed := p.pool.Fold(osdmap.PG{Pool: p.id, Seed: o.Hash}).Seed
 	if seed != o.PG.PG.Seed || !s.serves(p, seed) && !s.servesAsReplica(p, seed, o) || o.Epoch < p.since[seed] {
+		return pg.Outcome{}
+	}
+	if s.backsOff(view, p, seed, o) {
 		return pg.Outcome{}
 	}
 	g := p.groups[seed]

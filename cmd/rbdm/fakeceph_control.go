@@ -23,10 +23,9 @@ import (
 type control struct {
 	c *fakecluster.Cluster
 
-	mu     sync.Mutex
-	last   int               // number of a fault or link
-	links  map[string]func() // by number, how to take it back
-	faults map[string]func()
+	mu   sync.Mutex
+	last int                          // number of a fault or link
+	ends map[string]map[string]func() // by kind ("fault") and number, how to take it back
 }
 
 // serve answers on the socket until ctx is done, and removes it then.
@@ -73,7 +72,7 @@ func listenControl(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE, crash [osd.N] [seed=N], recover")
+var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE, crash [osd.N] [seed=N], recover, backoff KEY=VALUE…, unbackoff ID|all")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -106,21 +105,28 @@ func (k *control) do(words []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return k.add(&k.faults, func() func() { return k.c.Inject(f) }), nil
+		return k.add("fault", k.c.Inject(f)), nil
 	case "link":
 		daemon, l, err := parseLink(rest)
 		if err != nil {
 			return "", err
 		}
-		return k.add(&k.links, func() func() { return k.c.SetLink(daemon, l) }), nil
-	case "unfault", "unlink":
+		return k.add("link", k.c.SetLink(daemon, l)), nil
+	case "backoff":
+		b, err := parseBackoff(rest)
+		if err != nil {
+			return "", err
+		}
+		end, err := k.c.Backoff(b)
+		if err != nil {
+			return "", err
+		}
+		return k.add("backoff", end), nil
+	case "unfault", "unlink", "unbackoff":
 		if len(rest) != 1 {
 			return "", errUsage
 		}
-		if words[0] == "unlink" {
-			return "ok", k.remove(&k.links, "link", rest[0])
-		}
-		return "ok", k.remove(&k.faults, "fault", rest[0])
+		return "ok", k.remove(strings.TrimPrefix(words[0], "un"), rest[0])
 	}
 	return "", errUsage
 }
@@ -160,26 +166,30 @@ func (k *control) crash(words []string) (string, error) {
 	return fmt.Sprintf("ok kept=%d lost=%d seed=%d", kept, len(gone)-kept, seed), nil
 }
 
-// add carries out begin and answers with the number by which remove knows it.
-func (k *control) add(in *map[string]func(), begin func() (end func())) string {
+// add keeps how to end something and answers with the number by which remove
+// knows it.
+func (k *control) add(kind string, end func()) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.last++
-	if *in == nil {
-		*in = map[string]func(){}
+	if k.ends == nil {
+		k.ends = map[string]map[string]func(){}
+	}
+	if k.ends[kind] == nil {
+		k.ends[kind] = map[string]func(){}
 	}
 	id := strconv.Itoa(k.last)
-	(*in)[id] = begin()
+	k.ends[kind][id] = end
 	return "ok " + id
 }
 
-// remove takes a fault or link back, or all.
-func (k *control) remove(in *map[string]func(), what, id string) error {
+// remove takes a fault, link… back, or all.
+func (k *control) remove(kind, id string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	from := *in
+	from := k.ends[kind]
 	if _, ok := from[id]; !ok && id != "all" {
-		return fmt.Errorf("there is no %s %s", what, id)
+		return fmt.Errorf("there is no %s %s", kind, id)
 	}
 	for n, end := range from {
 		if n == id || id == "all" {
@@ -300,6 +310,30 @@ func parseLink(words []string) (daemon string, l fakecluster.Link, err error) {
 		}
 	}
 	return daemon, l, nil
+}
+
+// parseBackoff reads for which objects clients are to wait.
+func parseBackoff(words []string) (b fakecluster.Backoff, err error) {
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "pool":
+			b.Pool = value
+		case "namespace":
+			b.Namespace = value
+		case "object":
+			b.Object = value
+		case "group":
+			n, err := strconv.ParseUint(value, 16, 32)
+			if err != nil {
+				return b, fmt.Errorf("%s: %w", w, err)
+			}
+			b.Groups = append(b.Groups, uint32(n))
+		default:
+			return b, fmt.Errorf("unknown key %q of a backoff", key)
+		}
+	}
+	return b, nil
 }
 
 // opCode finds an operation by the name that Ceph's logs give it.
