@@ -210,6 +210,7 @@ func (c *Cluster) startDaemons(l *loaded) error {
 		c.monmap.Epoch += l.shape.monmap
 		c.mgrmap.Epoch += l.shape.mgrmap
 		c.mgrmap.ActiveChange = denc.TimeOf(c.clock.Now())
+		c.election.since = c.clock.Now()
 		c.restore(l)
 	} else {
 		c.firstMap()
