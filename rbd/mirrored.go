@@ -153,3 +153,17 @@ func notifyMirroring(ctx context.Context, io *rados.IoCtx, id string, state uint
 	}
 	return nil
 }
+
+// primaryByJournal refuses an image that is mirrored by its journal and that
+// another site, or nobody, may write to.
+func (img *Image) primaryByJournal(ctx context.Context) error {
+	m, err := img.mirrorEntry(ctx)
+	if err != nil || m.Mode != wire.MirrorImageJournal {
+		return ignoreNotFound(err)
+	}
+	_, owner, err := JournalOwner(ctx, img.io, img.id)
+	if err == nil && owner.MirrorUUID != jwire.LocalOwner {
+		err = fmt.Errorf("it is a mirrored image that is not primary: %w", rados.ErrInvalid)
+	}
+	return ignoreNotFound(err)
+}

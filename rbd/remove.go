@@ -116,6 +116,11 @@ func (img *Image) removeData(ctx context.Context, how removal) error {
 	if h.has(FeatureNonPrimary) && !how.fromTrash {
 		return fmt.Errorf("it is a non-primary mirror image: %w", rados.ErrInvalid)
 	}
+	if h.has(FeatureJournaling) && !how.fromTrash {
+		if err := img.primaryByJournal(ctx); err != nil {
+			return err
+		}
+	}
 	if err := img.writable(); err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ func TestALifeInJournalMode(t *testing.T) {
 	require.ErrorIs(t, Demote(ctx, io, id), ErrNotPrimary)
 	require.Error(t, put(t, io, id, 2))
 	require.ErrorIs(t, DisableImage(ctx, io, id, false), rados.ErrInvalid)
+	require.ErrorIs(t, rbd.Remove(ctx, io, "a", nil), rados.ErrInvalid)
 	requireRole(t, io, id, Orphan)
 
 	require.NoError(t, Promote(ctx, io, id, false))
