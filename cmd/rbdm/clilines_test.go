@@ -29,12 +29,14 @@ var commandLists = []commandList{
 	{name: "rbd-more-commands", fill: fillForMore, least: 98},
 	{name: "rbd-data-commands", fill: fillForData, least: 98, files: true},
 	{name: "rbd-journal-commands", least: 98},
+	{name: "rbd-journal-mirror-commands", least: 100},
 	{name: "rbd-group-commands", fill: fillForMirroring, least: 98},
 	{name: "rbd-help-commands", least: 98},
 }
 
 var (
 	volatileJournal = regexp.MustCompile(`journal_data\.\d+\.`)
+	volatileOwner   = regexp.MustCompile(`(\tjournal: |"journal": ?")[0-9a-f]{6,}`)
 	volatileGroup   = regexp.MustCompile(`\.group\.[0-9a-f]+_[0-9a-f]+_[0-9a-f]+`)
 	volatileGroupID = regexp.MustCompile(`(group_id": ?"|<group_id>|"id": ?"|<id>)[0-9a-f]{6,}|(?m:^[0-9a-f]{6,}( \S+ (?:in)?complete)$)`)
 	volatileStamp   = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
@@ -118,6 +120,7 @@ func (at cliSide) outcome(t *testing.T, line string) string {
 // commands: uuids, and when something happened.
 func steadyMirror(text string) string {
 	text = volatileGroupID.ReplaceAllString(text, "${1}ID${2}")
+	text = volatileOwner.ReplaceAllString(text, "${1}ID")
 	text = volatileGroup.ReplaceAllString(text, ".group.ID")
 	text = volatileJournal.ReplaceAllString(text, "journal_data.N.")
 	text = strings.ReplaceAll(text, "ID \n", "ID\n") // a column as wide as the longest id

@@ -72,7 +72,7 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 		return failed(err, "rbd: failed to retrieve mirror mode")
 	}
 	if have != uint32(mode) && have != wire.MirrorModeDisabled && have != wire.MirrorModeInitOnly && mode != int(wire.MirrorModeInitOnly) {
-		c.warnf("note: changing mirroring mode from %s to %s", mirrorModes[have], mirrorModes[mode])
+		c.printf("note: changing mirroring mode from %s to %s\n", mirrorModes[have], mirrorModes[mode])
 	}
 	err = ops.EnablePool(ctx, io, uint32(mode))
 	switch {
