@@ -145,9 +145,9 @@ func TestMissingCaps(t *testing.T) {
 func TestDeadMonitors(t *testing.T) {
 	s := newBadSite(t, fakecluster.Mons(3))
 	conf := s.conf("mons", s.c.MonHost(), "key = "+s.key, "client mount timeout = 1")
-	s.c.StopMon(0)
 	s.c.StopMon(2)
 	s.want(0, "", 0, "-c", conf, "ls")
+	s.c.StopMon(0)
 	s.c.StopMon(1)
 	s.want(110, "listing images failed: (110) Connection timed out", 3, "-c", conf, "ls")
 }
