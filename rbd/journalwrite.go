@@ -136,6 +136,7 @@ func (img *Image) replayOwn(ctx context.Context, j *journal.Journal) error {
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, replayKey{img}, true))
 	defer cancel()
 	events := NewEventReplay(img, ownReplayDepth)
+	events.CommitWith(j.FlushCommitPosition)
 	defer events.Close()
 	n, tag := 0, uint64(0)
 	for {
