@@ -282,6 +282,8 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 		out = c.descriptions(tellCommands())
 	case "version":
 		out = encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
+	case "injectfull":
+		r.Result, r.Status = c.injectFull(daemon, f.Cmd)
 	case "pg", "query":
 		r.Result, out = c.queryPG(f.Cmd)
 	default:
@@ -293,7 +295,30 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 }
 
 func tellCommands() []command {
-	return []command{{sig: "version", module: "mon", perm: "r"}, {sig: "pg pgid:CephPgid cmd:CephChoices,query", module: "osd", perm: "r"}}
+	return []command{
+		{sig: "injectfull type:CephString,? count:CephInt,?", module: "osd", perm: "rw"},
+		{sig: "version", module: "mon", perm: "r"}, {sig: "pg pgid:CephPgid cmd:CephChoices,query", module: "osd", perm: "r"},
+	}
+}
+
+// injectFull makes an OSD take itself for full, or less so.
+func (c *Cluster) injectFull(daemon string, cmd []string) (int32, string) {
+	args, err := parseCommand(cmd)
+	kind, id, _ := strings.Cut(daemon, ".")
+	osd, nerr := strconv.Atoi(id)
+	if err != nil || kind != "osd" || nerr != nil {
+		return errno.ErrInvalid.Result(), "unknown command prefix injectfull"
+	}
+	word := args.str("type")
+	if word == "" {
+		word = "full"
+	}
+	f, ok := ParseFullness(word)
+	if !ok {
+		return errno.ErrInvalid.Result(), fmt.Sprintf("unrecognized type of fullness %q", word)
+	}
+	c.SetFull(osd, f)
+	return 0, ""
 }
 
 // queryPG answers what a client asks about a placement group.

@@ -141,6 +141,7 @@ type site struct {
 	name string
 	io   *rados.IoCtx
 	ids  []uint64 // of snapshots, ascending
+	full bool     // the pool is: try nevertheless
 }
 
 // context returns the site's context with all of its snapshots.
@@ -174,6 +175,9 @@ func (s *site) run(t *testing.T, st *step) string {
 	b := &builder{r: rand.New(rand.NewPCG(st.seed, 2)), op: rados.NewOp()}
 	io := s.context()
 	var opts []rados.OpOption
+	if s.full {
+		opts = append(opts, rados.FullTry())
+	}
 	switch st.kind {
 	case "rollback":
 		b.op.Rollback(s.ids[st.snap])

@@ -56,9 +56,9 @@ func (k *call) osdDump() errno.Errno {
 }
 
 func osdLine(m *osdmap.Map, id int32) string {
-	up, in, states := "down", "out", "exists"
+	up, in := "down", "out"
 	if m.IsUp(id) {
-		up, states = "up  ", "exists,up"
+		up = "up  "
 	}
 	if m.Weight[id] > 0 {
 		in = "in "
@@ -66,7 +66,22 @@ func osdLine(m *osdmap.Map, id int32) string {
 	d := m.OSDOnly.OSDs[id]
 	return fmt.Sprintf("osd.%d %s %s weight %g up_from %d up_thru %d down_at %d last_clean_interval [%d,%d) %s %s %s %s",
 		id, up, in, float64(m.Weight[id])/float64(osdmap.InWeight), d.Info.UpFrom, d.Info.UpThru, d.Info.DownAt,
-		d.Info.LastCleanBegin, d.Info.LastCleanEnd, m.Addrs[id], d.Cluster, states, d.UUID)
+		d.Info.LastCleanBegin, d.Info.LastCleanEnd, m.Addrs[id], d.Cluster, strings.Join(osdStates(m, id), ","), d.UUID)
+}
+
+// osdStates returns the words for an OSD's state, sorted as Ceph has them.
+func osdStates(m *osdmap.Map, id int32) []string {
+	words := []string{"exists"}
+	for name, f := range fullNames {
+		if m.State[id]&uint32(f) != 0 {
+			words = append(words, name)
+		}
+	}
+	if m.IsUp(id) {
+		words = append(words, "up")
+	}
+	slices.Sort(words)
+	return words
 }
 
 func sortedAddrs(m map[entity.Addr]denc.Time) []entity.Addr {
@@ -87,10 +102,7 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 		if i < len(m.Affinity) {
 			affinity = float64(m.Affinity[i]) / float64(osdmap.DefaultAffinity)
 		}
-		state := []string{"exists"}
-		if m.IsUp(int32(i)) {
-			state = append(state, "up")
-		}
+		state := osdStates(m, int32(i))
 		plain := func(v entity.AddrVec) string {
 			if len(v) == 0 {
 				return ":/0"

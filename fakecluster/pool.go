@@ -144,30 +144,6 @@ func (c *Cluster) removePoolSnap(id int64, name string) errno.Errno {
 	return errno.ErrNotFound
 }
 
-// quotaFlags returns a pool's flags with those of its quota set as they have to
-// be.
-func (c *Cluster) quotaFlags(id int64, p *osdmap.Pool) uint64 {
-	s := c.poolStat(id)
-	flags := p.Flags &^ (osdmap.PoolFull | osdmap.PoolFullQuota)
-	if p.QuotaBytes > 0 && s.Bytes >= p.QuotaBytes || p.QuotaObjects > 0 && s.Objects >= p.QuotaObjects {
-		flags |= osdmap.PoolFull | osdmap.PoolFullQuota
-	}
-	return flags
-}
-
-// checkQuota marks a pool as full, or not any more.
-func (c *Cluster) checkQuota(id int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.osdmap.Pools[id]
-	if p == nil {
-		return
-	}
-	if flags := c.quotaFlags(id, p); flags != p.Flags {
-		c.updatePool(id, func(p *osdmap.Pool) { p.Flags = flags })
-	}
-}
-
 // osdBytes is the size that every OSD claims to have.
 const osdBytes = 100 << 30
 

@@ -90,7 +90,7 @@ var poolFlags = []struct {
 }{
 	{"hashpspool", osdmap.PoolHashPSPool}, {"full", osdmap.PoolFull}, {"ec_overwrites", osdmap.PoolECOverwrites},
 	{"nodelete", 1 << 4}, {"nopgchange", 1 << 5}, {"nosizechange", 1 << 6}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", 1 << 8},
-	{"nodeep-scrub", 1 << 9}, {"full_quota", osdmap.PoolFullQuota}, {"nearfull", osdmap.PoolNearFull},
+	{"nodeep-scrub", 1 << 9}, {"full_quota", osdmap.PoolFullQuota}, {"nearfull", osdmap.PoolNearFull}, {"backfillfull", osdmap.PoolBackfillFull},
 	{"selfmanaged_snaps", osdmap.PoolSelfManagedSnaps}, {"pool_snaps", osdmap.PoolPoolSnaps}, {"creating", osdmap.PoolCreating},
 	{"eio", osdmap.PoolEIO}, {"bulk", osdmap.PoolBulk},
 }
@@ -366,7 +366,7 @@ func (k *call) poolSetQuota() errno.Errno {
 		} else {
 			p.QuotaObjects = n
 		}
-		p.Flags = k.c.quotaFlags(id, p)
+		p.Flags = k.c.fullFlags(id, p)
 	})
 	return k.say(0, "set-quota %s = %d for pool %s", field, n, k.args.str("pool"))
 }

@@ -47,6 +47,9 @@ func (c *Cluster) checks() []check {
 	if len(flags) > 0 {
 		out = append(out, check{"OSDMAP_FLAGS", "HEALTH_WARN", strings.Join(flags, ",") + " flag(s) set", len(flags), nil})
 	}
+	osds, pools := c.fullChecks()
+	out = append(out, osds...)
+	out = append(out, pools...)
 	single := 0
 	detail = nil
 	for _, id := range poolsByID(c.osdmap) {
@@ -64,7 +67,9 @@ func (c *Cluster) checks() []check {
 func overall(checks []check) string {
 	s := "HEALTH_OK"
 	for _, c := range checks {
-		s = c.severity
+		if s != "HEALTH_ERR" {
+			s = c.severity
+		}
 	}
 	return s
 }
@@ -102,7 +107,7 @@ func (k *call) health() errno.Errno {
 	k.print("\n")
 	if detail {
 		for _, c := range checks {
-			k.print("[%s] %s: %s\n", strings.TrimPrefix(c.severity, "HEALTH_")[:3], c.code, c.summary)
+			k.print("[%s] %s: %s\n", map[string]string{"HEALTH_WARN": "WRN", "HEALTH_ERR": "ERR"}[c.severity], c.code, c.summary)
 			for _, d := range c.detail {
 				k.print("    %s\n", d)
 			}

@@ -72,7 +72,7 @@ func listenControl(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE, crash [osd.N] [seed=N], recover, backoff KEY=VALUE…, unbackoff ID|all")
+var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE, crash [osd.N] [seed=N], recover, backoff KEY=VALUE…, unbackoff ID|all, full osd.N none|nearfull|backfillfull|full")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -112,6 +112,8 @@ func (k *control) do(words []string) (string, error) {
 			return "", err
 		}
 		return k.add("link", k.c.SetLink(daemon, l)), nil
+	case "full":
+		return "ok", k.full(rest)
 	case "backoff":
 		b, err := parseBackoff(rest)
 		if err != nil {
@@ -164,6 +166,22 @@ func (k *control) crash(words []string) (string, error) {
 		}
 	}
 	return fmt.Sprintf("ok kept=%d lost=%d seed=%d", kept, len(gone)-kept, seed), nil
+}
+
+func (k *control) full(words []string) error {
+	if len(words) != 2 {
+		return errUsage
+	}
+	f, ok := fakecluster.ParseFullness(words[1])
+	if !ok {
+		return fmt.Errorf("%s is no kind of fullness", words[1])
+	}
+	osd, err := strconv.Atoi(strings.TrimPrefix(words[0], "osd."))
+	if err != nil || osd < 0 || osd >= k.c.OSDCount() {
+		return fmt.Errorf("there is no daemon %s", words[0])
+	}
+	k.c.SetFull(osd, f)
+	return nil
 }
 
 // add keeps how to end something and answers with the number by which remove

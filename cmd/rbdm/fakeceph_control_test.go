@@ -63,6 +63,9 @@ func TestFakeCephControl(t *testing.T) {
 		{"unbackoff 5", "ok"},
 		{"unbackoff 5", "error: there is no backoff 5"},
 		{"unbackoff all", "ok"},
+		{"full osd.1 nearfull", "ok"},
+		{"full osd.1 rather", "error: rather is no kind of fullness"},
+		{"full osd.7 full", "error: there is no daemon osd.7"},
 		{"stored", "ok 0"},
 		{"", "error: want:"},
 	} {

@@ -16,8 +16,8 @@ type Pool struct {
 	Erasure bool
 	// Overwrites says that an erasure coded pool takes more than appends.
 	Overwrites bool
-	// Full, when not 0, is the error of writes that make objects grow:
-	// ErrNoSpace or ErrQuota.
+	// Full, when not 0, is the error of writes that take space: ErrNoSpace or
+	// ErrQuota.
 	Full errno.Errno
 	// PoolSnaps is set for pools with snapshots of the whole pool: theirs is
 	// the context of every write.
@@ -207,7 +207,7 @@ func (g *Group) Do(r *Request) Outcome {
 		}
 		o = g.object(name, m.Hash)
 	}
-	t := &txn{g: g, o: o, req: r, existed: o.exists}
+	t := &txn{g: g, o: o, req: r, before: o.head.data.Size()}
 	out := g.run(t, write)
 	g.drop(o)
 	return out
@@ -265,7 +265,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	if t.onClone {
 		version = t.at.version
 	}
-	if result >= 0 && t.changed && t.grew && r.Pool.Full != 0 && m.Flags&wire.FlagFullForce == 0 {
+	if result >= 0 && t.changed && t.grew() && r.Pool.Full != 0 && m.Flags&wire.FlagFullForce == 0 {
 		if m.Flags&wire.FlagFullTry == 0 {
 			t.rollback()
 			return Outcome{}

@@ -31,10 +31,9 @@ type txn struct {
 	// index is the operation in execution, lastReader the last one that reads.
 	index, lastReader int
 
-	changed  bool // something is to be logged
-	prepared bool // the clone that the snap context demands was made
-	existed  bool // the head, before the vector
-	grew     bool
+	changed  bool   // something is to be logged
+	prepared bool   // the clone that the snap context demands was made
+	before   uint64 // the head's size before the vector
 	modified store.Ranges
 	undo     []func()
 
@@ -134,10 +133,7 @@ func (c *content) clone() content {
 // create makes the head if it is not there.
 func (t *txn) create() {
 	t.touch()
-	if !t.o.exists {
-		t.o.exists = true
-		t.grew = true
-	}
+	t.o.exists = true
 }
 
 func (t *txn) saveData() {
@@ -152,9 +148,7 @@ func (t *txn) saveData() {
 func (t *txn) write(off uint64, d msgr2.Data) {
 	t.create()
 	t.saveData()
-	before := t.o.head.data.Size()
 	t.o.head.data.Write(off, d)
-	t.grew = t.grew || t.o.head.data.Size() > before
 	t.modified = t.modified.Add(off, uint64(d.Len()))
 }
 
@@ -165,7 +159,6 @@ func (t *txn) truncate(size uint64) {
 	if size < old {
 		t.modified = t.modified.Add(size, old-size)
 	}
-	t.grew = t.grew || size > old
 	t.o.head.data.Truncate(size)
 }
 
@@ -278,8 +271,12 @@ func (t *txn) replace(c content) {
 	t.saveOmap()
 	h := &t.o.head
 	h.data, h.omap, h.xattrs = c.data, c.omap, c.xattrs
-	t.grew = true
 }
+
+// grew reports whether the vector takes space, as an OSD counts: there is an
+// object more, or it is larger than before. A head that was removed while clones
+// stay still counts as one.
+func (t *txn) grew() bool { return !t.stored && t.o.exists || t.o.head.data.Size() > t.before }
 
 // commit seals a vector that succeeded. What can undo it is for Group.hold.
 func (t *txn) commit() {

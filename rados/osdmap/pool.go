@@ -20,6 +20,7 @@ const (
 	PoolECOverwrites     uint64 = 1 << 2
 	PoolFullQuota        uint64 = 1 << 10
 	PoolNearFull         uint64 = 1 << 11
+	PoolBackfillFull     uint64 = 1 << 12
 	PoolSelfManagedSnaps uint64 = 1 << 13
 	PoolPoolSnaps        uint64 = 1 << 14
 	PoolCreating         uint64 = 1 << 15
