@@ -25,7 +25,7 @@ import (
 const journaledFeatures = FeatureLayering | FeatureExclusiveLock | FeatureObjectMap | FeatureFastDiff | FeatureDeepFlatten | FeatureJournaling
 
 // fakePool is a pool "rbd" of a cluster in memory, through a client of its own.
-func fakePool(t *testing.T, c *fakecluster.Cluster) *rados.IoCtx {
+func fakePool(t testing.TB, c *fakecluster.Cluster) *rados.IoCtx {
 	t.Helper()
 	key, err := c.Key("client.admin")
 	if err != nil {
@@ -68,7 +68,7 @@ func journaledImage(t *testing.T, pool *rados.IoCtx, name string, size uint64) *
 	return img
 }
 
-func openImage(t *testing.T, pool *rados.IoCtx, name string) *Image {
+func openImage(t testing.TB, pool *rados.IoCtx, name string) *Image {
 	t.Helper()
 	img, err := Open(t.Context(), pool, name, OpenOptions{})
 	if err != nil {

@@ -46,8 +46,9 @@ type journalReplica struct {
 func (r *imageReplayer) journalOptions() journal.Options {
 	cfg := r.ns.local.Client().Config()
 	o := journal.DefaultOptions()
-	o.CommitAge = time.Duration(cfg.Int("rbd_mirror_journal_commit_age")) * time.Second
-	o.PollAge = time.Duration(cfg.Int("rbd_mirror_journal_poll_age")) * time.Second
+	o.CommitAge = time.Duration(cfg.Float("rbd_mirror_journal_commit_age") * float64(time.Second))
+	o.MaxFetchBytes = int(cfg.Size("rbd_mirror_journal_max_fetch_bytes"))
+	o.PollAge = time.Duration(cfg.Float("rbd_mirror_journal_poll_age") * float64(time.Second))
 	o.NoTrim = true
 	o.Logger = r.log
 	return o
