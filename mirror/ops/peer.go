@@ -273,9 +273,8 @@ func connectPeer(ctx context.Context, cluster string, t token, opts []rados.Opti
 	return rados.Connect(ctx, cfg, opts...)
 }
 
-// matchModes makes sure that both pools are mirrored in the same mode. A local
-// pool that is not mirrored follows the remote one; one that only has namespaces
-// which are mirrored goes with all.
+// matchModes makes sure that both pools are mirrored. A local one that is not
+// follows the remote one; otherwise each may have a mode of its own.
 func matchModes(ctx context.Context, local, remote *rados.IoCtx) error {
 	theirs, err := meta.Mode(ctx, remote)
 	if err != nil {
@@ -290,9 +289,6 @@ func matchModes(ctx context.Context, local, remote *rados.IoCtx) error {
 	}
 	if ours == wire.MirrorModeDisabled {
 		return EnablePool(ctx, local, theirs)
-	}
-	if ours != theirs && ours != wire.MirrorModeInitOnly && theirs != wire.MirrorModeInitOnly {
-		return fmt.Errorf("the mirroring modes of the local and the remote pool differ: %w", rados.ErrInvalid)
 	}
 	return nil
 }
