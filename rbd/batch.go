@@ -74,7 +74,7 @@ func (b *batch) do(f func(ctx context.Context) error) error {
 // write writes p, which came from buffer and is not to be used any more. Zeros
 // are left out, or made zeros in the image if it may have had data there.
 func (b *batch) write(off uint64, p []byte, zero bool) error {
-	runs := runsOf(p, b.sparse)
+	runs := runsOf(msgr2.NewData(p), b.sparse)
 	if len(runs) == 1 && !runs[0].Exists && !zero {
 		b.recycle(p)
 		return nil
@@ -97,23 +97,31 @@ func (b *batch) write(off uint64, p []byte, zero bool) error {
 	})
 }
 
-// runsOf cuts p into runs of zeros and of data, looking at grain bytes at a time;
-// 0 takes all of it for data.
-func runsOf(p []byte, grain uint64) []DiffExtent {
-	n := uint64(len(p))
+// runsOf cuts data into runs of zeros and of data, looking at grain bytes at a
+// time, wherever the data's parts end; 0 takes all of it for data.
+func runsOf(d msgr2.Data, grain uint64) []DiffExtent {
+	n := uint64(d.Len())
 	if grain == 0 {
 		return []DiffExtent{{0, n, true}}
 	}
 	var out []DiffExtent
-	for at := uint64(0); at < n; {
-		k := min(grain, n-at)
-		data := !allZero(p[at : at+k])
-		if last := len(out) - 1; last >= 0 && out[last].Exists == data {
-			out[last].Len += k
-		} else {
-			out = append(out, DiffExtent{at, k, data})
+	at, data := uint64(0), false // how far it is, and what the grain holds so far
+	for part := range d.Parts() {
+		for len(part) > 0 {
+			k := min(grain-at%grain, uint64(len(part)))
+			data = data || !allZero(part[:k])
+			at, part = at+k, part[k:]
+			if at%grain != 0 && at < n {
+				continue
+			}
+			length := (at-1)%grain + 1
+			if last := len(out) - 1; last >= 0 && out[last].Exists == data {
+				out[last].Len += length
+			} else {
+				out = append(out, DiffExtent{at - length, length, data})
+			}
+			data = false
 		}
-		at += k
 	}
 	return out
 }

@@ -39,9 +39,7 @@ func Clone(ctx context.Context, parentIO *rados.IoCtx, parentID string, snapID u
 	if o.CloneFormat == 1 && !snap.Protected() {
 		return "", fmt.Errorf("the parent snapshot must be protected: %w", rados.ErrInvalid)
 	}
-	if o.Order == 0 {
-		o.Order = parent.header().layout.Order()
-	}
+	o = likeSource(parent.header(), o)
 	o.FeaturesSet |= FeatureLayering
 	o.unfinished = true
 	id, err = Create(ctx, dst, child, snap.Size, o)
@@ -54,6 +52,9 @@ func Clone(ctx context.Context, parentIO *rados.IoCtx, parentID string, snapID u
 	}
 	if err == nil && !o.NonPrimary {
 		err = mirrorStored(ctx, dst, id)
+	}
+	if err == nil && o.Mirror != nil {
+		err = o.Mirror(ctx, dst, id)
 	}
 	if err != nil {
 		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)

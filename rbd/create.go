@@ -34,8 +34,9 @@ func Create(ctx context.Context, io *rados.IoCtx, name string, size uint64, o Cr
 	if err != nil {
 		return "", err
 	}
-	if id = o.ImageID; id == "" {
-		id = NewImageID(io.Client())
+	made := o.ImageID // a result is "" already when what failed is undone
+	if made == "" {
+		made = NewImageID(io.Client())
 	}
 	var undo []func(context.Context) error
 	defer func() {
@@ -49,9 +50,8 @@ func Create(ctx context.Context, io *rados.IoCtx, name string, size uint64, o Cr
 				err = errors.Join(err, fmt.Errorf("and tidying up: %w", uerr))
 			}
 		}
-		id = ""
 	}()
-	if err := createID(ctx, io, name, id); err != nil {
+	if err := createID(ctx, io, name, made); err != nil {
 		return "", err
 	}
 	undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, idPrefix+name) })
@@ -59,47 +59,52 @@ func Create(ctx context.Context, io *rados.IoCtx, name string, size uint64, o Cr
 	if io.Namespace() != "" {
 		op.CallWrite(rbdClass, "dir_state_assert", denc.AppendU8(nil, dirReady))
 	}
-	op.CallWrite(rbdClass, "dir_add_image", denc.AppendString(denc.AppendString(nil, name), id))
+	op.CallWrite(rbdClass, "dir_add_image", denc.AppendString(denc.AppendString(nil, name), made))
 	if err := io.Operate(ctx, directoryName, op); err != nil {
 		return "", fmt.Errorf("directory: %w", err)
 	}
-	undo = append(undo, func(ctx context.Context) error { return directoryRemove(ctx, io, name, id) })
+	undo = append(undo, func(ctx context.Context) error { return directoryRemove(ctx, io, name, made) })
 	op = rados.NewOp()
 	op.Create(true)
-	callCreate(op, size, c.layout.Order(), c.features, c.prefix(io, id), c.dataPool)
-	if err := io.Operate(ctx, headerPrefix+id, op); err != nil {
+	callCreate(op, size, c.layout.Order(), c.features, c.prefix(io, made), c.dataPool)
+	if err := io.Operate(ctx, headerPrefix+made, op); err != nil {
 		return "", fmt.Errorf("header: %w", err)
 	}
-	undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, headerPrefix+id) })
+	undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, headerPrefix+made) })
 	if c.features&FeatureStriping != 0 {
 		// An operation of its own: the class looks for the feature that the one
 		// before has set.
 		op := rados.NewOp()
 		op.CallWrite(rbdClass, "set_stripe_unit_count", denc.AppendU64(denc.AppendU64(nil, c.layout.StripeUnit()), c.layout.StripeCount()))
-		if err := io.Operate(ctx, headerPrefix+id, op); err != nil {
+		if err := io.Operate(ctx, headerPrefix+made, op); err != nil {
 			return "", fmt.Errorf("striping: %w", err)
 		}
 	}
 	if c.features&FeatureObjectMap != 0 {
 		op := rados.NewOp()
 		callObjectMapResize(op, c.layout.Objects(size), objectmap.Nonexistent)
-		if err := io.Operate(ctx, objectMapName(id, NoSnap), op); err != nil {
+		if err := io.Operate(ctx, objectMapName(made, NoSnap), op); err != nil {
 			return "", fmt.Errorf("object map: %w", err)
 		}
-		undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, objectMapName(id, NoSnap)) })
+		undo = append(undo, func(ctx context.Context) error { return io.Remove(ctx, objectMapName(made, NoSnap)) })
 	}
 	if c.features&FeatureJournaling != 0 {
-		undo = append(undo, func(ctx context.Context) error { return removeJournal(ctx, io, id, true) })
-		if err := createJournal(ctx, io, id, c.journal, o.JournalOwner); err != nil {
+		undo = append(undo, func(ctx context.Context) error { return removeJournal(ctx, io, made, true) })
+		if err := createJournal(ctx, io, made, c.journal, o.JournalOwner); err != nil {
 			return "", err
 		}
 		if !o.unfinished && !o.NonPrimary {
-			if err := mirrorInPoolMode(ctx, io, id, c.features); err != nil {
+			if err := mirrorInPoolMode(ctx, io, made, c.features); err != nil {
 				return "", err
 			}
 		}
 	}
-	return id, nil
+	if o.Mirror != nil && !o.unfinished {
+		if err := o.Mirror(ctx, io, made); err != nil {
+			return "", fmt.Errorf("cannot enable mirroring: %w", err)
+		}
+	}
+	return made, nil
 }
 
 // creation is what Create decided.

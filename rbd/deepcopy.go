@@ -24,6 +24,8 @@ func DeepCopy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, 
 	plan := o
 	journaled := (o.Features&^o.FeaturesClear|o.FeaturesSet)&FeatureJournaling != 0
 	o.FeaturesClear, o.FeaturesSet = o.FeaturesClear|FeatureJournaling, o.FeaturesSet&^FeatureJournaling
+	mirror := o.Mirror
+	o.unfinished = true
 	id, err := Create(ctx, dstIO, name, first, o)
 	if err != nil {
 		return err
@@ -46,11 +48,20 @@ func DeepCopy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, 
 	if err := copyMetadata(ctx, src.io, src.id, dstIO, id); err != nil {
 		return err
 	}
+	if mirror != nil && !journaled {
+		if err := mirror(ctx, dstIO, id); err != nil {
+			return err
+		}
+	}
 	dst, err := OpenByID(ctx, dstIO, id, OpenOptions{Logger: src.opts.Logger})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dst.Close(ctx)) }()
+	defer func() {
+		if err = errors.Join(err, dst.Close(ctx)); err == nil && mirror != nil && journaled {
+			err = mirror(ctx, dstIO, id)
+		}
+	}()
 	if err := dst.AcquireLock(ctx); err != nil {
 		return err
 	}
@@ -109,11 +120,11 @@ func likeSource(h *header, o CreateOptions) CreateOptions {
 	if o.Order == 0 {
 		o.Order = h.layout.Order()
 	}
-	if o.StripeUnit == 0 && o.StripeCount == 0 && h.has(FeatureStriping) && o.Order == h.layout.Order() {
+	if o.StripeUnit == 0 && o.StripeCount == 0 && h.has(FeatureStriping) {
 		o.StripeUnit, o.StripeCount = h.layout.StripeUnit(), h.layout.StripeCount()
 	}
 	if !o.HasFeatures {
-		o.Features, o.HasFeatures = h.features&^(FeaturesInternal|FeatureStriping|FeatureDataPool|FeatureNonPrimary|FeatureJournaling|FeatureDirtyCache), true
+		o.Features, o.HasFeatures = h.features&^(FeaturesInternal|FeatureStriping|FeatureDataPool|FeatureNonPrimary|FeatureDirtyCache), true
 	}
 	return o
 }
@@ -166,17 +177,13 @@ func Copy(ctx context.Context, src *Image, dstIO *rados.IoCtx, name string, o Cr
 		if err != nil {
 			return err
 		}
-		at := 0
-		for part := range d.Parts() {
-			for _, r := range runsOf(part, sparse) {
-				if !r.Exists {
-					continue
-				}
-				if err := dst.WriteData(ctx, off+uint64(at)+r.Off, d.Slice(at+int(r.Off), int(r.Len))); err != nil {
-					return err
-				}
+		for _, r := range runsOf(d, sparse) {
+			if !r.Exists {
+				continue
 			}
-			at += len(part)
+			if err := dst.WriteData(ctx, off+r.Off, d.Slice(int(r.Off), int(r.Len))); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -163,10 +163,16 @@ func (img *Image) openSnapshot(ctx context.Context, h *header) error {
 
 // Close gives the lock back, ends the watch and closes the parent. The Image
 // cannot be used any more, whatever it returns. It waits for the operations
-// under way.
+// under way. A ctx that is done already does not keep it from that: it has some
+// seconds then.
 func (img *Image) Close(ctx context.Context) error {
 	if !img.closed.CompareAndSwap(false, true) {
 		return ErrClosed
+	}
+	if ctx.Err() != nil {
+		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		ctx = back
 	}
 	var errs []error
 	if !img.opts.ReadOnly {
@@ -212,7 +218,7 @@ func (img *Image) shutdown() {
 	img.wg.wait(context.Background())
 }
 
-// closeTimeout bounds what is done to tidy up after a failed open.
+// closeTimeout bounds what is done to tidy up after a failure.
 const closeTimeout = 10 * time.Second
 
 // alive refuses the use of a closed Image.

@@ -60,7 +60,7 @@ func TestInteropManagement(t *testing.T) {
 		has(true, "d", "info", pool+"/d")
 		_, err = TrashMove(ctx, io, "d", MoveOptions{})
 		check(err)
-		check(TrashPurge(ctx, io, time.Now(), nil))
+		check(TrashPurge(ctx, io, PurgeOptions{Expired: time.Now(), Threshold: NoThreshold}))
 		has(false, id, "trash", "ls", "-a", pool)
 		// Namespaces.
 		check(NamespaceCreate(ctx, io, "ns"))
@@ -169,7 +169,7 @@ func TestInteropMirroredImages(t *testing.T) {
 		if left := s.run(t, "rados", "-p", pool, "ls"); strings.Contains(left, "rbd_mirror_snapshot") && !strings.Contains(left, "rbd_header") {
 			t.Fatalf("image states are left:\n%s", left)
 		}
-		if err := TrashPurge(ctx, io, time.Now(), nil); err != nil {
+		if err := TrashPurge(ctx, io, PurgeOptions{Expired: time.Now(), Threshold: NoThreshold}); err != nil {
 			t.Fatal(err)
 		}
 		if left := s.run(t, "rados", "-p", pool, "ls"); strings.Contains(left, "rbd_mirror_snapshot") || strings.Contains(left, "rbd_header") {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/rados"
 )
 
@@ -171,12 +173,8 @@ func TestRuns(t *testing.T) {
 		{4096, []DiffExtent{{0, 4096, false}, {4096, 4096, true}, {8192, 1808, false}}},
 		{1 << 20, []DiffExtent{{0, 10000, true}}},
 	} {
-		got := runsOf(p, tc.grain)
-		if len(got) != len(tc.want) {
-			t.Fatalf("%d: %v", tc.grain, got)
-		}
-		for i := range got {
-			if got[i] != tc.want[i] {
+		for _, d := range []msgr2.Data{msgr2.NewData(p), msgr2.NewData(p[:1], p[1:4095], nil, p[4095:5001], p[5001:])} {
+			if got := runsOf(d, tc.grain); !slices.Equal(got, tc.want) {
 				t.Errorf("%d: %v", tc.grain, got)
 			}
 		}

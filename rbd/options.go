@@ -1,8 +1,11 @@
 package rbd
 
 import (
+	"context"
 	"log/slog"
 	"time"
+
+	"github.com/rbdm/rbdm/rados"
 )
 
 // Progress is told how far a long operation is, in objects or steps. It is
@@ -45,6 +48,9 @@ type CreateOptions struct {
 	// rbd_default_clone_format (auto: 2 if the cluster requires clients of
 	// Mimic or newer).
 	CloneFormat uint8
+	// Mirror, if set, is called with the id of the new image once that is there, to
+	// make it a mirrored one. If it fails, the image is not made.
+	Mirror func(ctx context.Context, io *rados.IoCtx, id string) error
 	// unfinished leaves the mirroring of the image, in pools that mirror all images
 	// with a journal, to the caller: there is more to be done first.
 	unfinished bool

@@ -189,13 +189,21 @@ func (img *Image) managementDepth() int {
 }
 
 // RebuildObjectMap makes the object maps of the head and all snapshots anew by
-// looking at every object, and clears the flags that say they are invalid.
+// looking at every object, and clears the flags that say they are invalid. Of an
+// image that was opened at a snapshot it is that snapshot's alone.
 func (img *Image) RebuildObjectMap(ctx context.Context, p Progress) error {
-	if err := img.writable(); err != nil {
+	atSnap := img.snapID != NoSnap
+	if err := img.writable(); err != nil && !atSnap {
 		return err
 	}
 	if !img.header().has(FeatureObjectMap) {
 		return fmt.Errorf("image %s has no object map: %w", img.Name(), rados.ErrInvalid)
+	}
+	if atSnap {
+		if err := img.rebuildSnapshotMap(ctx, p); err != nil {
+			return fmt.Errorf("rebuild object map of image %s, snapshot %d: %w", img.Name(), img.snapID, err)
+		}
+		return nil
 	}
 	err := img.maintain(ctx, maintenance{
 		remote:   rebuildMessage,

@@ -144,7 +144,7 @@ func (img *Image) trim(ctx context.Context, h *header, from, to uint64, p Progre
 			defer leave()
 		}
 	}
-	err := forEach(ctx, first, n-min(first, n), img.managementDepth(), p, func(ctx context.Context, obj uint64) error {
+	err := forEach(ctx, first, n-min(first, n), img.managementDepth(), trimProgress(p, first, keep, n), func(ctx context.Context, obj uint64) error {
 		return img.trimObject(ctx, h, obj, from, to)
 	})
 	if err != nil {
@@ -154,6 +154,19 @@ func (img *Image) trim(ctx context.Context, h *header, from, to uint64, p Progre
 		return m.set(ctx, keep, n, objectmap.Nonexistent, objectmap.Pending)
 	}
 	return nil
+}
+
+// trimProgress tells of the objects from first that were worked on as rbd shows it:
+// the number of the one that was removed last, of all n, from keep on.
+func trimProgress(p Progress, first, keep, n uint64) Progress {
+	if p == nil {
+		return nil
+	}
+	return func(done, _ uint64) {
+		if at := first + done; at > keep {
+			p(at-1, n)
+		}
+	}
 }
 
 // trimObject removes or cuts one object to what an image of the new size needs.

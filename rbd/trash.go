@@ -218,26 +218,3 @@ func TrashRemove(ctx context.Context, io *rados.IoCtx, id string, force bool, p 
 	}
 	return ignoreNotFound(trashForget(ctx, io, id))
 }
-
-// TrashPurge removes all images of users from the trash whose deferment ended
-// before expired. One that cannot be removed does not stop the others; the
-// errors come joined.
-func TrashPurge(ctx context.Context, io *rados.IoCtx, expired time.Time, p Progress) error {
-	all, err := TrashList(ctx, io)
-	if err != nil {
-		return err
-	}
-	all = slices.DeleteFunc(all, func(e TrashEntry) bool {
-		return e.Source != TrashUser && e.Source != TrashUserParent || e.Until.After(expired)
-	})
-	var errs []error
-	for i, e := range all {
-		if err := TrashRemove(ctx, io, e.ID, true, nil); err != nil {
-			errs = append(errs, err)
-		}
-		if p != nil {
-			p(uint64(i+1), uint64(len(all)))
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -27,6 +27,7 @@ var commandLists = []commandList{
 	{name: "rbd-peer-commands", fill: fillForPeers, least: 100},
 	{name: "rbd-image-commands", least: 98},
 	{name: "rbd-more-commands", fill: fillForMore, least: 98},
+	{name: "rbd-option-commands", fill: fillForMore, least: 98, files: true},
 	{name: "rbd-data-commands", fill: fillForData, least: 98, files: true},
 	{name: "rbd-journal-commands", least: 98},
 	{name: "rbd-journal-mirror-commands", least: 100},
@@ -72,6 +73,8 @@ var (
 	volatileExpiry   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+\d{4}`)
 	volatileBlanks   = regexp.MustCompile(` {2,}|\n+`)
 	trashName        = regexp.MustCompile(`TRASH:(\w+)`)
+	imageName        = regexp.MustCompile(`\bID:(\w+)`)
+	idOfImage        = regexp.MustCompile(`"id": ?"([^"]*)"`)
 )
 
 // steady replaces what differs from run to run: ids, times, addresses, the log
@@ -109,6 +112,9 @@ func (at cliSide) outcome(t *testing.T, line string) string {
 			}
 		}
 		return "missing"
+	})
+	line = imageName.ReplaceAllStringFunc(line, func(m string) string {
+		return idOfImage.FindStringSubmatch(at.must(t, "info", at.pool+"/"+m[len("ID:"):], "--format", "json"))[1]
 	})
 	out, errs, code := at.run(t, strings.Fields(line)...)
 	said := strings.ReplaceAll(words(steady(errs, at.pool)), " : ", ": ") // where a log line was

@@ -20,12 +20,36 @@ import (
 )
 
 func main() {
-	// The first signal asks for an orderly end; a second one ends at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	ctx, stop := signalContext()
 	code := dispatch(ctx, os.Args, streams.Std())
-	stop()
+	if got := stop(); got != nil && code == rbdcmd.ExitInterrupted {
+		endBy(got)
+	}
 	os.Exit(code)
+}
+
+// signalContext returns a context that the first signal cancels, which asks for an
+// orderly end; a second one ends the program at once. stop returns the first one.
+func signalContext() (_ context.Context, stop func() os.Signal) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan os.Signal)
+	go func() {
+		got := <-signals
+		signal.Stop(signals)
+		cancel()
+		done <- got
+	}()
+	return ctx, func() os.Signal {
+		signal.Stop(signals)
+		select {
+		case got := <-done:
+			return got
+		case signals <- nil: // nothing came: the goroutine ends
+			return <-done
+		}
+	}
 }
 
 // program is one of the things that the binary can be.

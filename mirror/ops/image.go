@@ -97,31 +97,36 @@ func EnableImage(ctx context.Context, io *rados.IoCtx, id string) error {
 	if err := imageMode(ctx, io); err != nil {
 		return err
 	}
-	return enableSnapshots(ctx, io, id)
+	return enableSnapshots(ctx, io, id, parentFirst)
 }
 
 // EnableNewImage makes an image a mirrored primary one that was just created, in
-// one of wire.MirrorImage…'s modes. In mode pool that works as well, and an image
-// with a journal is mirrored already.
+// one of wire.MirrorImage…'s modes. As librbd's, it asks neither the pool's mode nor
+// for the parent: in mode pool that works as well, and an image with a journal is
+// mirrored already. By snapshots where nothing was ever mirrored it is
+// rados.ErrNotFound.
 func EnableNewImage(ctx context.Context, io *rados.IoCtx, id string, mode uint8) error {
 	if mode == wire.MirrorImageJournal {
-		return enableJournal(ctx, io, id, false)
+		return enableJournal(ctx, io, id, parentAny)
+	}
+	if _, err := io.WithNamespace("").Stat(ctx, meta.Mirroring); err != nil {
+		return fmt.Errorf("mirroring peers: %w", err)
 	}
 	if m, err := meta.Image(ctx, io, id); err == nil && m.Mode != mode {
 		if err := ForgetImage(ctx, io, id); err != nil {
 			return err
 		}
 	}
-	return enableSnapshots(ctx, io, id)
+	return enableSnapshots(ctx, io, id, parentAny)
 }
 
-func enableSnapshots(ctx context.Context, io *rados.IoCtx, id string) error {
+func enableSnapshots(ctx context.Context, io *rados.IoCtx, id string, rule parentRule) error {
 	m, err := newEntry(ctx, io, id, wire.MirrorImageSnapshot)
 	if err != nil || m.State == wire.MirrorImageEnabled {
 		return err
 	}
 	return with(ctx, io, id, func(img *rbd.Image) error {
-		if err := checkParent(ctx, img, false); err != nil {
+		if err := checkParent(ctx, img, rule); err != nil {
 			return err
 		}
 		m.State = wire.MirrorImageCreating
@@ -143,18 +148,26 @@ func EnableJournalImage(ctx context.Context, io *rados.IoCtx, id string) error {
 	if err := imageMode(ctx, io); err != nil {
 		return err
 	}
-	return enableJournal(ctx, io, id, false)
+	return enableJournal(ctx, io, id, parentFirst)
 }
 
-// enableJournal is EnableJournalImage. For all images of a pool, the parents there
-// need not be mirrored before their children.
-func enableJournal(ctx context.Context, io *rados.IoCtx, id string, parentLater bool) error {
+// parentRule says what is asked of the parent of an image that is to be mirrored.
+type parentRule int
+
+const (
+	parentFirst parentRule = iota // it is mirrored
+	parentLater                   // so it is, or in the same pool: all of that's images are
+	parentAny                     // nothing
+)
+
+// enableJournal is EnableJournalImage with another rule.
+func enableJournal(ctx context.Context, io *rados.IoCtx, id string, rule parentRule) error {
 	m, err := newEntry(ctx, io, id, wire.MirrorImageJournal)
 	if err != nil || m.State == wire.MirrorImageEnabled {
 		return err
 	}
 	return with(ctx, io, id, func(img *rbd.Image) error {
-		if err := checkParent(ctx, img, parentLater); err != nil {
+		if err := checkParent(ctx, img, rule); err != nil {
 			return err
 		}
 		if img.Features()&rbd.FeatureJournaling == 0 {
@@ -210,11 +223,10 @@ func newEntry(ctx context.Context, io *rados.IoCtx, id string, mode uint8) (m wi
 	return m, nil
 }
 
-// checkParent refuses a clone of an image that is not mirrored; in the same pool
-// it may be later.
-func checkParent(ctx context.Context, img *rbd.Image, later bool) error {
+// checkParent refuses a clone of an image that is not mirrored as the rule wants it.
+func checkParent(ctx context.Context, img *rbd.Image, rule parentRule) error {
 	p := img.Parent()
-	if p == nil || later && p.Pool == img.IoCtx().Pool() {
+	if p == nil || rule == parentAny || rule == parentLater && p.Pool == img.IoCtx().Pool() {
 		return nil
 	}
 	io := img.IoCtx().WithPool(p.Pool).WithNamespace(p.PoolNamespace)

@@ -86,7 +86,7 @@ func enableAll(ctx context.Context, io *rados.IoCtx) error {
 		if err == nil {
 			journaled := img.Features()&rbd.FeatureJournaling != 0
 			if err = img.Close(ctx); err == nil && journaled {
-				err = enableJournal(ctx, io, i.ID, true)
+				err = enableJournal(ctx, io, i.ID, parentLater)
 			}
 		}
 		if err != nil {

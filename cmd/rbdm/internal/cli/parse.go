@@ -243,7 +243,7 @@ func literalShort(args []string) []string {
 }
 
 // repeatable are the options that may be given several times.
-var repeatable = map[string]bool{"image-feature": true, "options": true, "option": true}
+var repeatable = map[string]bool{"image-feature": true, "encryption-format": true, "encryption-passphrase-file": true, "options": true, "option": true}
 
 // optionError says what is wrong with an option in rbd's words.
 func optionError(err error) error {

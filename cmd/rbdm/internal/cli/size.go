@@ -76,3 +76,18 @@ func SISize(v uint64) string {
 	}
 	return strconv.FormatFloat(float64(v)/float64(div), 'f', 2, 64) + units[n]
 }
+
+// ParseUint32 reads a number as rbd does, in whose eyes a negative one is counted
+// from the end of the range.
+func ParseUint32(s string) (uint32, error) {
+	text := strings.TrimPrefix(s, "+")
+	negative := text == s && strings.HasPrefix(s, "-")
+	n, err := strconv.ParseUint(strings.TrimPrefix(text, "-"), 10, 32)
+	if err != nil || strings.HasPrefix(text, "-") && !negative {
+		return 0, fmt.Errorf("number %q: %w", s, strconv.ErrSyntax)
+	}
+	if negative {
+		return -uint32(n), nil
+	}
+	return uint32(n), nil
+}

@@ -50,7 +50,7 @@ func (c *call) benchPlan(kind string) (p benchPlan, err error) {
 		to   *int
 	}{{"io-threads", &p.threads}, {"rw-mix-read", &p.mixRead}} {
 		if c.Has(o.name) {
-			n, err := strconv.ParseUint(c.String(o.name), 10, 31)
+			n, err := cli.ParseUint32(c.String(o.name))
 			if err != nil {
 				return p, &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("rbd: the argument ('%s') for option '--%s' is invalid", c.String(o.name), o.name)}
 			}
@@ -67,7 +67,7 @@ func (c *call) benchPlan(kind string) (p benchPlan, err error) {
 			return p, err
 		}
 	}
-	return p, p.check()
+	return p, nil
 }
 
 // check refuses what cannot be run.
@@ -124,12 +124,19 @@ func benchWrite(ctx context.Context, c *call) error {
 }
 
 func runBench(ctx context.Context, c *call, kind string) (err error) {
-	s, err := specArg{}.read(c.Invocation)
+	plan, err := c.benchPlan(kind)
 	if err != nil {
 		return err
 	}
-	plan, err := c.benchPlan(kind)
+	at := specArg{}
+	if plan.kind == "read" {
+		at.snap = snapOptional
+	}
+	s, err := at.read(c.Invocation)
 	if err != nil {
+		return err
+	}
+	if err := plan.check(); err != nil {
 		return err
 	}
 	img, err := c.image(ctx, s, rbd.OpenOptions{ReadOnly: plan.kind == "read"})

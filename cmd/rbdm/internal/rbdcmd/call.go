@@ -225,7 +225,7 @@ func exitCode(err error) int {
 	case errors.Is(err, context.DeadlineExceeded):
 		return int(rados.ErrTimedOut)
 	case errors.Is(err, context.Canceled):
-		return 130
+		return ExitInterrupted
 	}
 	return exitGeneral
 }

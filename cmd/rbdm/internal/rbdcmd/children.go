@@ -34,6 +34,8 @@ func children(ctx context.Context, c *call) error {
 				return &cli.UsageError{Code: exitCode(err), Msg: "rbd: snapshot does not exist.", Err: err}
 			}
 			snapID = snap.ID
+		} else if _, ok := img.Snapshot(snapID); byID && !ok {
+			return &cli.UsageError{Code: exitNoEntry, Msg: "rbd: snapshot does not exist.", Err: rados.ErrNotFound}
 		}
 		var clones []rbd.Child
 		var err error

@@ -2,12 +2,10 @@ package rbdcmd
 
 import (
 	"context"
-	"errors"
 	"math"
 	"strconv"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
-	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/ops"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
@@ -50,6 +48,9 @@ func (c *call) createOptions() (rbd.CreateOptions, error) {
 		o.Features |= mask
 		o.HasFeatures = true
 	}
+	if c.badSplayWidth() && o.Features&rbd.FeatureJournaling != 0 {
+		return o, failed(rados.ErrInvalid, "rbd: create error")
+	}
 	if o.HasFeatures && o.Features&rbd.FeatureObjectMap == 0 {
 		o.Features &^= rbd.FeatureFastDiff // a part of the object map
 	}
@@ -61,7 +62,13 @@ func (c *call) createOptions() (rbd.CreateOptions, error) {
 		}
 	}
 	o.DataPool = c.String("data-pool")
-	return o, nil
+	return o, c.mirrorMode(&o)
+}
+
+// badSplayWidth reports whether a journal cannot have the width that is asked for.
+func (c *call) badSplayWidth() bool {
+	n, err := strconv.ParseUint(c.String("journal-splay-width"), 10, 64)
+	return err == nil && (n == 0 || n > math.MaxUint8)
 }
 
 // journalOptions reads how the journal is to lie.
@@ -73,9 +80,10 @@ func (c *call) journalOptions(o *rbd.CreateOptions) error {
 		case err != nil:
 			return &cli.UsageError{Code: exitGeneral, Msg: "rbd: the argument ('" + text + "') for option '--journal-splay-width' is invalid"}
 		case n == 0 || n > math.MaxUint8:
-			return failed(rados.ErrInvalid, "rbd: create error")
+			o.JournalSplayWidth = 0 // only an image with a journal minds: badSplayWidth
+		default:
+			o.JournalSplayWidth = uint8(n)
 		}
-		o.JournalSplayWidth = uint8(n)
 	}
 	if c.Has("journal-object-size") {
 		n, err := cli.ParseSize(c.String("journal-object-size"), 1)
@@ -149,6 +157,7 @@ func create(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	c.newFormat()
 	s, err := specArg{}.read(c.Invocation)
 	if err != nil {
 		return err
@@ -170,17 +179,7 @@ func create(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	mode, mirrored, err := c.mirrorMode(ctx, io, &o)
-	if err != nil {
-		return err
-	}
-	id, err := rbd.Create(ctx, io, s.Image, size, o)
-	if err == nil && mirrored {
-		if err = ops.EnableNewImage(ctx, io, id, mode); err != nil {
-			err = errors.Join(err, rbd.Remove(ctx, io, s.Image, nil))
-		}
-	}
-	if err != nil {
+	if _, err := rbd.Create(ctx, io, s.Image, size, o); err != nil {
 		return failed(err, "rbd: create error")
 	}
 	if c.Has("thick-provision") {
@@ -191,28 +190,31 @@ func create(ctx context.Context, c *call) error {
 	return nil
 }
 
-// mirrorMode reads --mirror-image-mode: whether the new image is to be mirrored, and
-// how. In journal mode it gets a journal from the beginning.
-func (c *call) mirrorMode(ctx context.Context, io *rados.IoCtx, o *rbd.CreateOptions) (mode uint8, mirrored bool, err error) {
+// newFormat says that --new-format is an old word.
+func (c *call) newFormat() {
+	if c.Has("new-format") {
+		c.deprecated("--new-format", "--image-format 2")
+	}
+}
+
+// mirrorMode reads --mirror-image-mode: how the new image is mirrored from the
+// beginning. In journal mode it gets a journal.
+func (c *call) mirrorMode(o *rbd.CreateOptions) error {
+	mode := wire.MirrorImageSnapshot
 	switch c.String("mirror-image-mode") {
 	case "":
-		return mode, false, nil
+		return nil
 	case "snapshot":
-		mode = wire.MirrorImageSnapshot
 	case "journal":
 		mode = wire.MirrorImageJournal
 		o.FeaturesSet |= rbd.FeatureExclusiveLock | rbd.FeatureJournaling
 	default:
-		return mode, false, badOption("mirror-image-mode")
+		return badOption("mirror-image-mode")
 	}
-	of, err := meta.Mode(ctx, io)
-	if err == nil && of == wire.MirrorModeDisabled {
-		err = rados.ErrNotFound
+	o.Mirror = func(ctx context.Context, io *rados.IoCtx, id string) error {
+		return ops.EnableNewImage(ctx, io, id, mode)
 	}
-	if err != nil {
-		return mode, false, failed(err, "rbd: create error")
-	}
-	return mode, true, nil
+	return nil
 }
 
 // thickProvision writes zeros to all of the image, so that its space is taken.
@@ -222,7 +224,7 @@ func thickProvision(ctx context.Context, c *call, io *rados.IoCtx, name string) 
 		return err
 	}
 	defer closeImage(img, &err)
-	p, done := c.progress("Thick provisioning")
+	p, done := c.progressToEnd("Thick provisioning")
 	zeros := make([]byte, 4<<20)
 	for off := uint64(0); off < img.Size(); {
 		n := min(uint64(len(zeros)), img.Size()-off)
@@ -274,6 +276,9 @@ func clone(ctx context.Context, c *call) (err error) {
 	}
 	if o.Order != 0 && (o.Order < 12 || o.Order > 25) {
 		return failed(rados.Errno(exitDomain), "rbd: clone error")
+	}
+	if o.HasFeatures && o.Features&rbd.FeatureLayering == 0 {
+		return failed(rados.ErrNotImplemented, "rbd: clone error")
 	}
 	parent, err := rbd.Open(ctx, io, src.Image, rbd.OpenOptions{ReadOnly: true, SkipParent: true})
 	if err != nil {

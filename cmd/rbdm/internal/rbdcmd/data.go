@@ -57,6 +57,15 @@ func (c *call) exportFormat() (int, error) {
 	return n, nil
 }
 
+// streamProgress is progress of an export or an import, which tells the last
+// percent in format 2.
+func (c *call) streamProgress(operation string, format int) (rbd.Progress, func(error)) {
+	if format == 2 {
+		return c.progressToEnd(operation)
+	}
+	return c.progress(operation)
+}
+
 // stdStream is the path that stands for stdin or stdout.
 const stdStream = "-"
 
@@ -112,7 +121,7 @@ func exportImage(ctx context.Context, c *call) (err error) {
 	if err != nil {
 		return failed(err, "rbd: export error")
 	}
-	p, done := c.progress("Exporting image")
+	p, done := c.streamProgress("Exporting image", format)
 	err = errors.Join(rbd.Export(ctx, img, out, format, p), out.Close())
 	done(err)
 	if err != nil {
@@ -135,6 +144,7 @@ func importImage(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	c.newFormat()
 	sparse, err := c.sparseSize()
 	if err != nil {
 		return err
@@ -142,6 +152,9 @@ func importImage(ctx context.Context, c *call) error {
 	if text := c.String("image-format"); text == "1" {
 		c.warnf("rbd: image format 1 is deprecated\nrbd: image creation failed")
 		return failed(rados.ErrInvalid, "rbd: import failed")
+	}
+	if c.Has("image") {
+		c.deprecated("--image", "--dest")
 	}
 	if c.Has("pool") {
 		c.deprecated("-p [ --pool ]", "--dest-pool")
@@ -181,7 +194,7 @@ func (c *call) importDestination(path string, arg int) (spec, error) {
 
 func (c *call) importFrom(ctx context.Context, pool *rados.IoCtx, name, path string, format int, o rbd.CreateOptions, sparse uint64) error {
 	in, size := c.std.In, uint64(0)
-	p, done := c.progress("Importing image")
+	p, done := c.streamProgress("Importing image", format)
 	if path != stdStream {
 		f, err := os.Open(path)
 		if err != nil {

@@ -48,7 +48,7 @@ func (c *call) copyWith(ctx context.Context, title, failure string, run func(*rb
 	if err != nil {
 		return err
 	}
-	p, done := c.progress(title)
+	p, done := c.progressToEnd(title)
 	if o.Order != 0 && o.StripeUnit == 0 && src.Layout().StripeUnit > 1<<o.Order {
 		return failed(rados.ErrInvalid, "%s", failure) // the source's striping is inherited
 	}

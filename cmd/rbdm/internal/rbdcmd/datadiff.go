@@ -117,7 +117,7 @@ func mergeDiff(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	p, done := c.progress("Merging image diff")
+	p, done := c.progressToEnd("Merging image diff")
 	err = c.mergeFiles(ctx, c.Args[0], c.Args[1], path, p)
 	c.warnStream(err)
 	done(err)

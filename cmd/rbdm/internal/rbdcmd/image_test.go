@@ -65,7 +65,7 @@ func TestCreateOptions(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || o != tc.want {
+		if err != nil || !reflect.DeepEqual(o, tc.want) {
 			t.Errorf("%v: %+v %v", tc.args, o, err)
 		}
 	}

@@ -73,6 +73,11 @@ func info(ctx context.Context, c *call) (err error) {
 func readInfo(ctx context.Context, img *rbd.Image, s spec) (*imageInfo, error) {
 	i := &imageInfo{img: img, name: s.Image, snap: s.Snap}
 	var err error
+	if i.name == "" {
+		if i.name, err = nameByID(ctx, img); err != nil {
+			return nil, err
+		}
+	}
 	if pool := img.Layout().DataPool; pool >= 0 && pool != img.IoCtx().Pool() {
 		if i.dataPool, err = img.IoCtx().Client().PoolName(ctx, pool); err != nil {
 			i.dataPool = fmt.Sprintf("<missing data pool %d>", pool)
@@ -94,6 +99,20 @@ func readInfo(ctx context.Context, img *rbd.Image, s spec) (*imageInfo, error) {
 		return nil, err
 	}
 	return i, nil
+}
+
+// nameByID returns the name of an image that was opened by its id, which may lie
+// in the trash.
+func nameByID(ctx context.Context, img *rbd.Image) (string, error) {
+	name, err := rbd.LookupName(ctx, img.IoCtx(), img.ID())
+	if !errors.Is(err, rados.ErrNotFound) {
+		return name, err
+	}
+	e, err := rbd.TrashGet(ctx, img.IoCtx(), img.ID())
+	if errors.Is(err, rados.ErrNotFound) {
+		return "", nil
+	}
+	return e.Name, err
 }
 
 func (i *imageInfo) plain() string {

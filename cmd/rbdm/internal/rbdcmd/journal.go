@@ -47,7 +47,7 @@ func (c *call) journal(ctx context.Context, arg int, dest bool) (spec, error) {
 	for _, given := range []struct {
 		text string
 		to   *string
-	}{{c.String(prefix + "journal"), &id}, {c.String(image), &name}, {c.Arg(arg), &id}} {
+	}{{c.String(prefix + "journal"), &id}, {c.String(image), &name}, {c.journalWord(prefix, arg), &id}} {
 		if err := s.overlay(given.text, given.to); err != nil {
 			return s, err
 		}
@@ -63,6 +63,15 @@ func (c *call) journal(ctx context.Context, arg int, dest bool) (spec, error) {
 	}
 	s.Image = id
 	return s, nil
+}
+
+// journalWord returns the positional argument that is a journal's specification,
+// which is none where an option names the journal.
+func (c *call) journalWord(prefix string, arg int) string {
+	if c.String(prefix+"journal") != "" {
+		return ""
+	}
+	return c.Arg(arg)
 }
 
 // overlay reads [POOL/[NAMESPACE/]]NAME, whose parts replace those of s and name.

@@ -153,7 +153,9 @@ func journalExport(ctx context.Context, c *call) (err error) {
 	}
 	path := c.String("path")
 	if path == "" {
-		path = c.Arg(1)
+		if path = c.Arg(1); c.String("journal") != "" {
+			path = c.Arg(0)
+		}
 	}
 	if path == "" {
 		return invalidf("rbd: path was not specified")

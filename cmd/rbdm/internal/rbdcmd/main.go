@@ -43,11 +43,25 @@ func Main(ctx context.Context, args []string, std streams.Streams) int {
 		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("rbd: %v", err)})
 	}
 	c := &call{std: std, inv: inv}
-	code := fail(std, table, execute(ctx, table, rest, c))
+	err = execute(ctx, table, rest, c)
+	if ctx.Err() != nil && interrupted(err) {
+		return ExitInterrupted // rbd does not catch the signal: it says nothing more
+	}
+	code := fail(std, table, err)
 	for _, line := range c.atEnd {
 		fmt.Fprintln(std.Err, line)
 	}
 	return code
+}
+
+// ExitInterrupted is the exit code of a command that was given up because its
+// context ended.
+const ExitInterrupted = 130
+
+// interrupted reports whether a command that failed did so because it was given up.
+func interrupted(err error) bool {
+	var usage *cli.UsageError
+	return err != nil && (!errors.As(err, &usage) || usage.Err != nil && errors.Is(usage.Err, context.Canceled))
 }
 
 // fail prints the error as rbd does and returns its exit code.

@@ -101,10 +101,14 @@ func resize(ctx context.Context, c *call) error {
 	if !sized {
 		return errNoSize
 	}
-	if err := c.noEncryption(); err != nil {
+	keys, err := c.encryption()
+	if err != nil {
 		return err
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		if err := c.noEncryption(ctx, img, keys); err != nil {
+			return err
+		}
 		switch {
 		case img.Size() == size:
 			return invalidf("rbd: new size is equal to original size ")
@@ -121,12 +125,40 @@ func resize(ctx context.Context, c *call) error {
 	})
 }
 
-// noEncryption refuses images that must be unlocked first.
-func (c *call) noEncryption() error {
-	if c.Has("encryption-format") || c.Has("encryption-passphrase-file") {
-		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: encryption is not supported"}
+// encryption reads the options that say how to unlock an encrypted image, and
+// reports whether there are any. The passphrases stay where they are: they are of
+// no use here.
+func (c *call) encryption() (given bool, err error) {
+	formats, files := c.All("encryption-format"), c.All("encryption-passphrase-file")
+	for _, f := range formats {
+		if f != "luks" && f != "luks1" && f != "luks2" {
+			return false, badOption("encryption-format")
+		}
 	}
-	return nil
+	if n := len(formats); n != len(files) && !(n == 0 && len(files) == 1) {
+		return false, invalidf("rbd: encryption formats count does not match passphrase files count")
+	}
+	return len(files) > 0, nil
+}
+
+// noEncryption refuses an image that must be unlocked first, and one that cannot
+// be unlocked since it is not encrypted.
+func (c *call) noEncryption(ctx context.Context, img *rbd.Image, given bool) error {
+	if !given {
+		return nil
+	}
+	const magic = "LUKS\xba\xbe"
+	if img.Size() < uint64(len(magic)) {
+		return failed(rados.ErrInvalid, "rbd: encryption load failed")
+	}
+	head, err := img.Read(ctx, 0, uint64(len(magic)))
+	switch {
+	case err != nil:
+		return failed(err, "rbd: encryption load failed")
+	case string(head.Bytes()) == magic:
+		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: encryption is not part of rbdm"}
+	}
+	return failed(rados.ErrInvalid, "rbd: encryption load failed")
 }
 
 // flatten is `rbd flatten`.
@@ -135,10 +167,14 @@ func flatten(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.noEncryption(); err != nil {
+	keys, err := c.encryption()
+	if err != nil {
 		return err
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
+		if err := c.noEncryption(ctx, img, keys); err != nil {
+			return err
+		}
 		p, done := c.progress("Image flatten")
 		err := img.Flatten(ctx, p)
 		done(err)

@@ -109,7 +109,15 @@ func metaRemove(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
-		if err := img.MetadataRemove(ctx, args[0]); err != nil {
+		_, err := img.MetadataGet(ctx, args[0])
+		if err == nil {
+			if err = metadataWritable(ctx, img); err != nil {
+				c.warnf("failed to remove metadata %s of image : %s", args[0], errnoText(err))
+				return failed(err, "rbd: removing metadata failed")
+			}
+			err = img.MetadataRemove(ctx, args[0])
+		}
+		if err != nil {
 			if errors.Is(err, rados.ErrNotFound) {
 				c.warnf("rbd: no existing metadata key %s of image : %s", args[0], errnoText(err))
 			}
@@ -195,6 +203,12 @@ func feature(ctx context.Context, c *call, enable bool) error {
 	}
 	if mask == 0 {
 		return invalidf("rbd: at least one feature name must be specified")
+	}
+	if enable {
+		var journal rbd.CreateOptions
+		if err := c.journalOptions(&journal); err != nil {
+			return err
+		}
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
 		if err := change(img, withCompanion(mask, img.Features(), enable)); err != nil {

@@ -138,6 +138,9 @@ func mirrorImageResync(ctx context.Context, c *call) error {
 }
 
 func mirrorImageSnapshot(ctx context.Context, c *call) error {
+	if c.Has("skip-quiesce") && c.Has("ignore-quiesce-error") {
+		return errQuiesce
+	}
 	t, err := mirrorImageArg(ctx, c)
 	if err != nil {
 		return err

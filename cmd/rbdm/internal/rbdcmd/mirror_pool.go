@@ -42,6 +42,25 @@ func setSiteName(ctx context.Context, c *call) (changed bool, err error) {
 	return true, nil
 }
 
+// setRemoteNamespace applies --remote-namespace, without which the remote one has
+// the same name. While mirroring is enabled it cannot become another one.
+func setRemoteNamespace(ctx context.Context, c *call, io *rados.IoCtx) error {
+	want := io.Namespace()
+	if c.Has("remote-namespace") {
+		want = c.String("remote-namespace")
+	} else if c.before(ctx, release20) {
+		return nil // which do not know of it
+	}
+	have, err := meta.RemoteNamespace(ctx, io)
+	if err == nil && have == want {
+		return nil
+	}
+	if err := meta.SetRemoteNamespace(ctx, io, want); err != nil {
+		return failed(err, "rbd: failed to set the remote namespace")
+	}
+	return nil
+}
+
 func mirrorPoolEnable(ctx context.Context, c *call) error {
 	s, err := poolSpec(c.Invocation, 0)
 	if err != nil {
@@ -62,10 +81,8 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.Has("remote-namespace") {
-		if err := meta.SetRemoteNamespace(ctx, io, c.String("remote-namespace")); err != nil {
-			return because(err, "failed to set the remote namespace")
-		}
+	if err := setRemoteNamespace(ctx, c, io); err != nil {
+		return err
 	}
 	have, err := meta.Mode(ctx, io)
 	if err != nil {

@@ -64,7 +64,7 @@ func perfIotop(ctx context.Context, c *call) error {
 	var usage *cli.UsageError
 	switch {
 	case ctx.Err() != nil: // as ncurses answers a signal
-		return &cli.UsageError{Code: exitGeneral, Err: ctx.Err()}
+		return &cli.UsageError{Code: exitGeneral}
 	case errors.As(err, &usage):
 		return &cli.UsageError{Code: usage.Code, Msg: usage.Msg + "\n", Err: err}
 	}

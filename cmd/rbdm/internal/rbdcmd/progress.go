@@ -1,6 +1,8 @@
 package rbdcmd
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -12,6 +14,16 @@ import (
 // words of success or of failure; it must be called once. The last percent is
 // only told by done. With --no-progress neither prints anything.
 func (c *call) progress(operation string) (p rbd.Progress, done func(err error)) {
+	return c.progressBelow(operation, 100)
+}
+
+// progressToEnd is progress for operations that also tell the last percent.
+func (c *call) progressToEnd(operation string) (p rbd.Progress, done func(err error)) {
+	return c.progressBelow(operation, 101)
+}
+
+// progressBelow is progress that tells percentages below limit.
+func (c *call) progressBelow(operation string, limit uint64) (p rbd.Progress, done func(err error)) {
 	if c.Has("no-progress") {
 		return nil, func(error) {}
 	}
@@ -20,7 +32,7 @@ func (c *call) progress(operation string) (p rbd.Progress, done func(err error))
 	p = func(n, total uint64) {
 		mu.Lock()
 		defer mu.Unlock()
-		if now := percentage(n, total); now > percent && now < 100 {
+		if now := percentage(n, total); now > percent && now < limit {
 			percent = now
 			fmt.Fprintf(c.std.Err, "\r%s: %d%% complete...", operation, percent)
 		}
@@ -28,6 +40,9 @@ func (c *call) progress(operation string) (p rbd.Progress, done func(err error))
 	return p, func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
+		if errors.Is(err, context.Canceled) {
+			return // nothing more is said: ExitInterrupted
+		}
 		if err != nil {
 			fmt.Fprintf(c.std.Err, "\r%s: %d%% complete...failed.\n", operation, percent)
 			return

@@ -54,13 +54,15 @@ func userSnapshot(img *rbd.Image, name string) (rbd.Snapshot, error) {
 	return s, nil
 }
 
+var errQuiesce = invalidf("rbd: ignore-quiesce-error cannot be used together with skip-quiesce")
+
 func snapCreate(ctx context.Context, c *call) error {
 	s, err := specArg{snap: snapRequired}.read(c.Invocation)
 	if err != nil {
 		return err
 	}
 	if c.Has("skip-quiesce") && c.Has("ignore-quiesce-error") {
-		return invalidf("rbd: ignore-quiesce-error cannot be used together with skip-quiesce")
+		return errQuiesce
 	}
 	if strings.ContainsAny(s.Snap, "/@") {
 		return invalidf("rbd: invalid snap name '%s'", s.Snap)
@@ -169,7 +171,7 @@ func snapPurge(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.withImage(ctx, s, id, rbd.OpenOptions{}, func(img *rbd.Image) error {
-		p, done := c.progress("Removing all snapshots")
+		p, done := c.progressToEnd("Removing all snapshots")
 		var remove []rbd.Snapshot
 		var keep []string
 		for _, snap := range img.Snapshots() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/rbdm/rbdm/cmd/rbdm/internal/cli"
@@ -179,13 +180,27 @@ func trashRestore(ctx context.Context, c *call) error {
 	return nil
 }
 
+// threshold reads --threshold, a share of the pool; rbd.NoThreshold is none.
+func (c *call) threshold() (float64, error) {
+	if !c.Has("threshold") {
+		return rbd.NoThreshold, nil
+	}
+	text := c.String("threshold")
+	v, err := strconv.ParseFloat(text, 32)
+	if err != nil {
+		return 0, &cli.UsageError{Code: exitGeneral, Msg: "rbd: the argument ('" + text + "') for option '--threshold' is invalid"}
+	}
+	return v, nil
+}
+
 func trashPurge(ctx context.Context, c *call) error {
 	s, err := poolSpec(c.Invocation, 0)
 	if err != nil {
 		return err
 	}
-	if c.Has("threshold") {
-		return &cli.UsageError{Code: exitNotSupported, Msg: "rbd: --threshold is not supported"}
+	threshold, err := c.threshold()
+	if err != nil {
+		return err
 	}
 	io, err := c.pool(ctx, s)
 	if err != nil {
@@ -196,13 +211,15 @@ func trashPurge(ctx context.Context, c *call) error {
 		c.warnf("%s: invalid date ‘%s’", c.dateProgram(ctx), c.String("expired-before"))
 		return failed(err, "rbd: error calling /bin/date")
 	}
-	p, done := c.progress("Removing images")
-	err = rbd.TrashPurge(ctx, io, expired, p)
+	p, done := c.progressToEnd("Removing images")
+	err = rbd.TrashPurge(ctx, io, rbd.PurgeOptions{Expired: expired, Threshold: threshold, Progress: p})
 	done(err)
 	switch {
 	case errors.Is(err, rados.ErrNotEmpty), errors.Is(err, rados.ErrBusy), errors.Is(err, errTooManyLinks):
 		return &cli.UsageError{Code: exitCode(err), Msg: "rbd: some expired images could not be removed\n" +
 			"Ensure that they are closed/unmapped, do not have snapshots (including trashed snapshots with linked clones), are not in a group and were moved to the trash successfully.", Err: err}
+	case errors.Is(err, rados.ErrInvalid):
+		return logged(err)
 	case err != nil:
 		return failed(err, "rbd: trash purge error")
 	}
