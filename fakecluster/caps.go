@@ -1,9 +1,10 @@
 package fakecluster
 
 import (
+	"fmt"
+	"net/netip"
+	"regexp"
 	"strings"
-
-	"github.com/rbdm/rbdm/rados/wire"
 )
 
 // access is what a capability allows.
@@ -14,356 +15,301 @@ const (
 	accessW
 	accessClassR
 	accessClassW
-	accessX   = accessClassR | accessClassW
-	accessAll = accessR | accessW | accessX
+	accessX          = accessClassR | accessClassW
+	accessAny access = 1 << 4 // "*", which is more than rwx
+	accessAll        = accessR | accessW | accessX
 )
 
-func parseAccess(word string) (access, bool) {
-	switch word {
-	case "*", "all":
-		return accessAll, true
-	case "class-read":
-		return accessClassR, true
-	case "class-write":
-		return accessClassW, true
-	}
-	var a access
-	for _, r := range word {
-		switch r {
-		case 'r':
-			a |= accessR
-		case 'w':
-			a |= accessW
-		case 'x':
-			a |= accessX
-		default:
-			return 0, false
-		}
-	}
-	return a, word != ""
+// parseAccess reads the permissions that a command's table entry names.
+func parseAccess(word string) (a access, ok bool) {
+	s := capScanner{text: word}
+	return a, s.rwx(&a) && s.rest() == ""
 }
 
-// capWords splits one grant into words; "k=v" becomes two.
-func capWords(s string) []string {
-	var out []string
-	var cur strings.Builder
-	quote := rune(0)
-	flush := func() {
-		if cur.Len() > 0 {
-			out = append(out, cur.String())
-			cur.Reset()
-		}
-	}
-	for _, r := range s {
-		switch {
-		case quote != 0 && r == quote:
-			out = append(out, cur.String())
-			cur.Reset()
-			quote = 0
-		case quote != 0:
-			cur.WriteRune(r)
-		case r == '"' || r == '\'':
-			flush()
-			quote = r
-		case r == ' ' || r == '\t' || r == '\n' || r == '=':
-			flush()
-		default:
-			cur.WriteRune(r)
-		}
-	}
-	flush()
-	return out
+// capArgument restricts an argument of a command.
+type capArgument struct {
+	key, value string
+	kind       byte // '=', 'p' for a prefix, 'r' for a regular expression
 }
 
-func capGrants(s string) [][]string {
-	var out [][]string
-	for _, g := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' }) {
-		if w := capWords(g); len(w) > 1 {
-			out = append(out, w)
-		}
-	}
-	return out
-}
-
-// osdGrant is one "allow" of an OSD capability.
-type osdGrant struct {
-	access        access
-	pool, prefix  string
-	namespace     *string // a trailing * matches a prefix
-	app, key, val string
-	class, method string
-}
-
-// osdCaps is what a client may do on OSDs.
-type osdCaps struct{ grants []osdGrant }
-
-func parseOSDCaps(s string) *osdCaps {
-	c := &osdCaps{}
-	for _, w := range capGrants(s) {
-		var g osdGrant
-		rest := w[2:]
-		switch w[0] {
-		case "allow":
-			if w[1] == "class" && len(rest) > 0 {
-				g.class = rest[0]
-				if rest = rest[1:]; len(rest) > 0 && rest[0] != "pool" && rest[0] != "namespace" {
-					g.method, rest = rest[0], rest[1:]
-				}
-				g.access = accessX
-				break
-			}
-			a, ok := parseAccess(w[1])
-			if !ok {
-				// Restrictions may come before the access.
-				rest = w[1:]
-			}
-			g.access = a
-		case "profile":
-		default:
-			continue
-		}
-		rest = g.restrict(rest)
-		if len(rest) > 0 && g.access == 0 {
-			g.access, _ = parseAccess(rest[0])
-		}
-		if w[0] == "profile" {
-			c.grants = append(c.grants, profileGrants(w[1], g)...)
-			continue
-		}
-		c.grants = append(c.grants, g)
-	}
-	return c
-}
-
-// restrict reads what narrows a grant and returns the words that it did not
-// know.
-func (g *osdGrant) restrict(w []string) []string {
-	var left []string
-	for i := 0; i < len(w); i++ {
-		more := i+1 < len(w)
-		switch {
-		case w[i] == "pool" && more:
-			i++
-			g.pool = w[i]
-		case w[i] == "namespace" && more:
-			i++
-			ns := w[i]
-			g.namespace = &ns
-		case w[i] == "namespace":
-			ns := ""
-			g.namespace = &ns
-		case w[i] == "object_prefix" && more:
-			i++
-			g.prefix = w[i]
-		case w[i] == "tag" && i+3 < len(w):
-			g.app, g.key, g.val = w[i+1], w[i+2], w[i+3]
-			i += 3
-		default:
-			left = append(left, w[i])
-		}
-	}
-	return left
-}
-
-// profileGrants returns what an OSD profile stands for.
-func profileGrants(name string, g osdGrant) []osdGrant {
-	with := func(a access, prefix string) osdGrant {
-		n := g
-		n.access, n.prefix = a, prefix
-		return n
-	}
-	empty := ""
-	switch name {
-	case "rbd":
-		out := []osdGrant{with(accessAll, "")}
-		if g.namespace != nil {
-			for _, p := range []string{"rbd_info", "rbd_children", "rbd_mirroring", "rbd_namespace"} {
-				n := with(accessR|accessClassR, p)
-				n.namespace = &empty
-				out = append(out, n)
-			}
-		}
-		return out
-	case "rbd-read-only":
-		return []osdGrant{with(accessR|accessClassR, ""), with(accessR|accessClassR|accessW, "rbd_header.")}
-	}
-	return nil
-}
-
-func (g *osdGrant) matches(p *poolView, o *wire.OSDOp) bool {
-	if g.pool != "" && g.pool != p.name {
+func (a *capArgument) matches(args cmdArgs) bool {
+	if !args.has(a.key) {
 		return false
 	}
-	if g.namespace != nil {
-		if before, ok := strings.CutSuffix(*g.namespace, "*"); ok {
-			if !strings.HasPrefix(o.Locator.Namespace, before) {
-				return false
-			}
-		} else if *g.namespace != o.Locator.Namespace {
-			return false
-		}
+	got := args.str(a.key)
+	switch a.kind {
+	case 'p':
+		return strings.HasPrefix(got, a.value)
+	case 'r':
+		re, err := regexp.CompilePOSIX("^(" + a.value + ")$")
+		return err == nil && re.MatchString(got)
 	}
-	if g.app != "" {
-		meta, ok := p.pool.Applications[g.app]
-		if !ok && g.app != "*" {
-			return false
-		}
-		if g.key != "*" && meta[g.key] != g.val && g.val != "*" {
-			return false
-		}
-	}
-	return strings.HasPrefix(o.Object, g.prefix)
+	return got == a.value
 }
 
-// allows reports whether all of need is granted, by one grant or several.
-func (c *osdCaps) allows(p *poolView, o *wire.OSDOp, need access) bool {
-	for i := range c.grants {
-		if g := &c.grants[i]; g.class == "" && g.matches(p, o) {
-			need &^= g.access
-		}
-	}
-	return need == 0
-}
-
-// allowsCall reports whether a class method may be called.
-func (c *osdCaps) allowsCall(p *poolView, o *wire.OSDOp, class, method string, write bool) bool {
-	for i := range c.grants {
-		g := &c.grants[i]
-		if g.class == class && (g.method == "" || g.method == method) && g.matches(p, o) {
-			return true
-		}
-	}
-	need := accessClassR
-	if write {
-		need = accessClassW
-	}
-	return c.allows(p, o, need)
-}
-
-// monGrant is one "allow" of a monitor capability.
+// monGrant is one "allow" of a monitor's or the manager's capability.
 type monGrant struct {
 	access  access
 	service string
+	module  string
 	profile string
 	command string
-	with    map[string]string // "=value" exact, else a prefix
+	with    []capArgument
+	network capNetwork
 }
 
-// monCaps is what a client may do on monitors, or on the manager.
-type monCaps struct{ grants []monGrant }
+// monCaps is what a client may do on monitors or, with mgr, on the manager.
+type monCaps struct {
+	grants []monGrant
+	mgr    bool
+}
 
-func parseMonCaps(s string) *monCaps {
+// parseMonCaps reads the capability that a client at addr has for monitors.
+func parseMonCaps(text string, addr netip.Addr) *monCaps {
 	c := &monCaps{}
-	for _, w := range capGrants(s) {
-		var g monGrant
-		switch {
-		case w[0] == "profile":
-			g.profile, g.with = w[1], map[string]string{}
-			for i := 2; i+1 < len(w); i += 2 {
-				g.with[w[i]] = "=" + w[i+1]
-			}
-		case w[0] != "allow":
-			continue
-		case w[1] == "profile" && len(w) > 2:
-			g.profile = w[2]
-		case w[1] == "command" && len(w) > 2:
-			g.command, g.with = w[2], map[string]string{}
-			rest := w[3:]
-			if len(rest) > 0 && rest[0] == "with" {
-				rest = rest[1:]
-			}
-			for i := 0; i+1 < len(rest); i += 2 {
-				if rest[i+1] == "prefix" && i+2 < len(rest) {
-					g.with[rest[i]] = rest[i+2]
-					i++
-					continue
-				}
-				g.with[rest[i]] = "=" + rest[i+1]
-			}
-		case (w[1] == "service" || w[1] == "module") && len(w) > 3:
-			g.service = w[2]
-			g.access, _ = parseAccess(w[3])
-		default:
-			g.access, _ = parseAccess(w[1])
-		}
-		c.grants = append(c.grants, g)
-	}
+	c.parse(text, addr)
 	return c
 }
 
-// permits reports whether a command of a service that needs need may be given.
+// parseMgrCaps is parseMonCaps for the manager.
+func parseMgrCaps(text string, addr netip.Addr) *monCaps {
+	c := &monCaps{mgr: true}
+	c.parse(text, addr)
+	return c
+}
+
+// parse reads the grants that hold at addr. It returns the error text of a
+// capability that cannot be, and then keeps none.
+func (c *monCaps) parse(text string, addr netip.Addr) string {
+	s := &capScanner{text: text}
+	var last string // of profiles, the unknown one
+	ok := s.list(func() bool {
+		var g monGrant
+		if !c.grant(s, &g) {
+			return false
+		}
+		if c.mgr && g.profile != "" {
+			if _, known := mgrProfile(g.profile, nil); !known {
+				last = g.profile
+			}
+		}
+		if g.network.contains(addr) {
+			c.grants = append(c.grants, g)
+		}
+		return true
+	})
+	kind := "mon"
+	if c.mgr {
+		kind = "mgr"
+	}
+	switch {
+	case ok && last != "":
+		c.grants = nil
+		return fmt.Sprintf("mgr capability parse failed during profile evaluation: unrecognized profile '%s'", last)
+	case ok:
+		return ""
+	}
+	c.grants = nil
+	if s.rest() == "" {
+		return fmt.Sprintf("%s capability parse failed, stopped at end of '%s'", kind, text)
+	}
+	return fmt.Sprintf("%s capability parse failed, stopped at '%s' of '%s'", kind, s.rest(), text)
+}
+
+// grant reads one grant.
+func (c *monCaps) grant(s *capScanner, g *monGrant) bool {
+	allow := func() bool { *g = monGrant{}; return s.blanks() && s.literal("allow") && s.spaces() }
+	ok := s.attempt(func() bool {
+		return allow() && s.monAccess(&g.access) && s.network(&g.network)
+	}) || s.attempt(func() bool {
+		*g = monGrant{}
+		s.blanks()
+		s.attempt(func() bool { return s.literal("allow") && s.spaces() })
+		if !s.literal("profile") || !s.assign() || !s.str(&g.profile, false) {
+			return false
+		}
+		if c.mgr {
+			s.attempt(func() bool { return s.spaces() && s.arguments(&g.with) })
+		}
+		return s.network(&g.network)
+	}) || s.attempt(func() bool {
+		return allow() && s.literal("service") && s.assign() && s.str(&g.service, false) && s.spaces() && s.monAccess(&g.access) && s.network(&g.network)
+	}) || c.mgr && s.attempt(func() bool {
+		return allow() && s.literal("module") && s.assign() && s.str(&g.module, false) && s.with(&g.with) && s.spaces() && s.monAccess(&g.access) && s.network(&g.network)
+	}) || s.attempt(func() bool {
+		return allow() && s.literal("command") && s.assign() && s.str(&g.command, false) && s.with(&g.with) && s.network(&g.network)
+	})
+	return ok && s.blanks()
+}
+
+func (s *capScanner) monAccess(out *access) bool {
+	if s.wildcard() {
+		*out = accessAll | accessAny
+		return true
+	}
+	return s.rwx(out)
+}
+
+// with reads the restrictions of a command's arguments, if there are some.
+func (s *capScanner) with(out *[]capArgument) bool {
+	s.attempt(func() bool { return s.spaced("with") && s.spaces() && s.arguments(out) })
+	return true
+}
+
+func (s *capScanner) arguments(out *[]capArgument) bool {
+	one := func() bool {
+		var a capArgument
+		if !s.str(&a.key, false) {
+			return false
+		}
+		ok := s.attempt(func() bool {
+			a.kind = '='
+			return s.blanks() && s.literal("=") && s.blanks() && s.str(&a.value, false)
+		}) || s.attempt(func() bool {
+			a.kind = 'p'
+			return s.spaced("prefix") && s.spaces() && s.str(&a.value, false)
+		}) || s.attempt(func() bool {
+			a.kind = 'r'
+			return s.spaced("regex") && s.spaces() && s.str(&a.value, false)
+		})
+		if ok {
+			*out = append(*out, a)
+		}
+		return ok
+	}
+	if !s.attempt(one) {
+		return false
+	}
+	for s.attempt(func() bool { return s.spaces() && one() }) {
+	}
+	return true
+}
+
+// permits reports whether a command, or another use, of a service or module
+// that needs need may be made.
 func (c *monCaps) permits(service string, need access, prefix string, args cmdArgs) bool {
+	var have access
 	for i := range c.grants {
-		g := &c.grants[i]
-		switch {
-		case g.profile != "":
-			// A module asks for a pool without naming a command.
-			if profilePermits(g.profile, service, need, prefix, args) && (prefix != "" || g.argsMatch(args)) {
-				return true
-			}
-		case g.command != "":
-			if g.command == prefix && g.argsMatch(args) {
-				return true
-			}
-		case g.service == "" || g.service == service:
-			if g.access&need == need {
-				return true
-			}
+		if c.grants[i].all() {
+			return true
+		}
+		have |= c.allowed(&c.grants[i], service, prefix, args)
+		if have&need == need {
+			return true
 		}
 	}
 	return false
 }
 
-func (g *monGrant) argsMatch(args cmdArgs) bool {
-	for k, want := range g.with {
-		got := args.str(k)
-		if exact, ok := strings.CutPrefix(want, "="); ok {
-			if got != exact {
-				return false
-			}
-		} else if !strings.HasPrefix(got, want) {
+func (g *monGrant) all() bool {
+	return g.access&accessAny != 0 && g.service == "" && g.module == "" && g.profile == "" && g.command == ""
+}
+
+func (g *monGrant) argumentsMatch(args cmdArgs) bool {
+	for i := range g.with {
+		if !g.with[i].matches(args) {
 			return false
 		}
 	}
 	return true
 }
 
+func (c *monCaps) allowed(g *monGrant, service, prefix string, args cmdArgs) access {
+	switch {
+	case g.profile != "":
+		grants := monProfile(g.profile)
+		if c.mgr {
+			grants, _ = mgrProfile(g.profile, g.with)
+		}
+		var a access
+		for i := range grants {
+			a |= c.allowed(&grants[i], service, prefix, args)
+		}
+		return a
+	case g.service != "":
+		if g.service == service {
+			return g.access
+		}
+		return 0
+	case g.module != "":
+		// A module asks for a pool without naming a command.
+		if g.module == service && (prefix != "" || g.argumentsMatch(args)) {
+			return g.access
+		}
+		return 0
+	case g.command != "":
+		if g.command == prefix && g.argumentsMatch(args) {
+			return accessAll
+		}
+		return 0
+	case service == "config-key" && !c.mgr:
+		return 0 // nothing general but "*" opens it
+	}
+	return g.access
+}
+
 // isAdmin reports whether everything is allowed.
 func (c *monCaps) isAdmin() bool {
-	for _, g := range c.grants {
-		if g.profile == "" && g.command == "" && g.service == "" && g.access == accessAll {
+	for i := range c.grants {
+		if c.grants[i].all() {
 			return true
 		}
 	}
 	return false
 }
 
-// unmanagedSnaps is the service name by which pool operations on snapshots of
-// images are checked.
-const unmanagedSnaps = "osd pool op unmanaged-snap"
-
-func profilePermits(profile, service string, need access, prefix string, args cmdArgs) bool {
-	read := need == accessR && (service == "mon" || service == "osd" || service == "pg" || service == "mgr")
-	blocklist := (prefix == "osd blocklist" && args.str("blocklistop") == "add") ||
-		(prefix == "osd blacklist" && args.str("blacklistop") == "add")
-	rbd := read || blocklist || prefix == unmanagedSnaps
-	switch profile {
-	case "rbd":
-		return rbd || service == "rbd_support"
-	case "rbd-read-only":
-		return read || service == "rbd_support" && need == accessR
-	case "rbd-mirror":
-		return rbd || (prefix == "config-key get" && strings.HasPrefix(args.str("key"), "rbd/mirror/")) ||
-			(need == accessR && service == "service")
-	case "rbd-mirror-peer":
-		return rbd || (prefix == "config-key get" && strings.HasPrefix(args.str("key"), "rbd/mirror/")) ||
-			prefix == "config-key set" && strings.HasPrefix(args.str("key"), "rbd/mirror/peer/")
-	case "simple-rados-client":
-		return read
-	case "simple-rados-client-with-blocklist":
-		return read || blocklist
-	case "mgr", "osd", "mds", "mon", "role-definer":
-		return true
+// monProfile returns what a profile stands for on monitors.
+func monProfile(name string) []monGrant {
+	client := []monGrant{{service: "mon", access: accessR}, {service: "osd", access: accessR}, {service: "pg", access: accessR}}
+	address := capArgument{"addr", "[^/]+/[0-9]+", 'r'}
+	blocklist := append(client,
+		monGrant{command: "osd blocklist", with: []capArgument{{"blocklistop", "add", '='}, address}},
+		monGrant{command: "osd blacklist", with: []capArgument{{"blacklistop", "add", '='}, address}})
+	key := func(command, value string, kind byte) monGrant {
+		return monGrant{command: command, with: []capArgument{{"key", value, kind}}}
 	}
-	return false
+	switch name {
+	case "read-only":
+		return []monGrant{{access: accessR}}
+	case "read-write":
+		return []monGrant{{access: accessR | accessW}}
+	case "simple-rados-client":
+		return client
+	case "simple-rados-client-with-blocklist":
+		return blocklist
+	case "rbd-mirror":
+		return append(blocklist, key("config-key get", "rbd/mirror/", 'p'))
+	case "rbd-mirror-peer":
+		return append(blocklist, key("config-key get", "rbd/mirror/[^/]+", 'r'), key("config-key set", "rbd/mirror/peer/", 'p'))
+	case "crash":
+		return client[:1]
+	case "role-definer":
+		return []monGrant{{service: "mon", access: accessR}, {service: "auth", access: accessAll}}
+	case "mgr", "osd", "mds", "mon":
+		return []monGrant{{access: accessAll}}
+	}
+	if strings.HasPrefix(name, "rbd") {
+		return blocklist
+	}
+	return nil
+}
+
+// mgrProfile returns what a profile stands for on the manager, and whether
+// there is such a one.
+func mgrProfile(name string, with []capArgument) ([]monGrant, bool) {
+	switch name {
+	case "read-only":
+		return []monGrant{{access: accessR}}, true
+	case "read-write":
+		return []monGrant{{access: accessR | accessW}}, true
+	case "crash":
+		return []monGrant{{command: "crash post"}}, true
+	case "osd", "mds", "rgw":
+		return nil, true
+	case "rbd":
+		return []monGrant{{module: "rbd_support", with: with, access: accessR | accessW}}, true
+	case "rbd-read-only":
+		return []monGrant{{module: "rbd_support", with: with, access: accessR}}, true
+	}
+	return nil, false
 }

@@ -1,6 +1,9 @@
 package fakecluster
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+)
 
 func TestManagerCapsOfProfiles(t *testing.T) {
 	pool := func(pool, ns string) cmdArgs { return cmdArgs{"pool": pool, "namespace": ns} }
@@ -22,7 +25,7 @@ func TestManagerCapsOfProfiles(t *testing.T) {
 		{"allow r", "rbd_support", accessW, "rbd task add remove", nil, false},
 		{"", "rbd_support", accessR, "rbd task list", nil, false},
 	} {
-		if got := parseMonCaps(x.caps).permits(x.module, x.need, x.prefix, x.args); got != x.want {
+		if got := parseMgrCaps(x.caps, netip.IPv4Unspecified()).permits(x.module, x.need, x.prefix, x.args); got != x.want {
 			t.Errorf("%q, %s %q %v: %v", x.caps, x.module, x.prefix, x.args, got)
 		}
 	}

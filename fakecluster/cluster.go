@@ -39,7 +39,7 @@ type Cluster struct {
 	faults   faults
 	backoffs backoffs
 	keys     *cephx.KeyServer
-	classes  pg.Classes
+	classes  classes
 	fsid     denc.UUID
 	mons     []*mon
 	osds     []*osd
@@ -64,7 +64,8 @@ type Cluster struct {
 	mirrorSchedules, trashSchedules scheduler
 	support                         *support
 	election                        election
-	perf                            perfStats // locks itself
+	told                            map[string]string // options of single daemons, by daemon and name
+	perf                            perfStats         // locks itself
 
 	crashed   map[*daemon]bool // which daemons ran when the cluster crashed
 	holdTrim  bool

@@ -269,7 +269,7 @@ func (c *Cluster) runMon(s *monSession, cmd []string, in []byte) (errno.Errno, s
 }
 
 // tell answers a command that a client "told" to a daemon.
-func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
+func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message, allowed bool) {
 	var f wire.Command
 	if wire.Decode(&f, m.Front) != nil {
 		_ = conn.Close()
@@ -278,26 +278,88 @@ func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message) {
 	r := &wire.CommandReply{}
 	var out []byte
 	switch prefix := commandPrefix(f.Cmd); prefix {
-	case "get_command_descriptions":
-		out = c.descriptions(tellCommands())
-	case "version":
-		out = encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
-	case "injectfull":
-		r.Result, r.Status = c.injectFull(daemon, f.Cmd)
-	case "pg", "query":
-		r.Result, out = c.queryPG(f.Cmd)
+	case "":
+		r.Result, r.Status = errno.ErrInvalid.Result(), "command prefix not found"
 	default:
-		r.Result, r.Status = errno.ErrInvalid.Result(), "unknown command prefix "+prefix
+		if !allowed {
+			r.Result, r.Status = errno.ErrAccess.Result(), "access denied"
+			break
+		}
+		r.Result, r.Status, out = c.execTold(daemon, prefix, f.Cmd)
 	}
 	reply := frontMessage(r, m.TID)
 	reply.Data = msgr2.NewData(out)
 	c.faults.send(daemon, conn, entity.AuthName{}, reply)
 }
 
+// execTold executes a command that a daemon was told.
+func (c *Cluster) execTold(daemon, prefix string, cmd []string) (result int32, status string, out []byte) {
+	switch prefix {
+	case "get_command_descriptions":
+		return 0, "", c.descriptions(tellCommands())
+	case "version":
+		return 0, "", encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
+	case "pg", "query":
+		return c.queryPG(cmd)
+	case "injectfull":
+		result, status = c.injectFull(daemon, cmd)
+		return result, status, nil
+	case "config get", "config set":
+		return c.tellConfig(daemon, prefix, cmd)
+	case "mon_status":
+		for _, m := range c.mons {
+			if m.name == daemon {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return 0, "", encodeJSON("json-pretty", c.monStatus(m))
+			}
+		}
+	}
+	return errno.ErrInvalid.Result(), "unknown command prefix " + prefix, nil
+}
+
+// tellConfig tells or changes an option of one daemon, which nothing depends on.
+func (c *Cluster) tellConfig(daemon, prefix string, cmd []string) (int32, string, []byte) {
+	args, err := parseCommand(cmd)
+	if err != nil {
+		return errno.ErrInvalid.Result(), "", nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := normalOption(args.str("var"))
+	o, ok := c.findOption(name)
+	if !ok {
+		return errno.ErrNotFound.Result(), "", nil
+	}
+	if prefix == "config set" {
+		value, problem := o.normal(strings.Join(args.list("val"), " "))
+		if problem != "" {
+			return errno.ErrInvalid.Result(), "error setting '" + name + "': " + problem, nil
+		}
+		if c.told == nil {
+			c.told = map[string]string{}
+		}
+		c.told[daemon+" "+name] = value
+		return 0, "", encodeJSON("json-pretty", object{{"success", name + " = '" + value + "' "}})
+	}
+	value, ok := c.told[daemon+" "+name]
+	if !ok {
+		value = o.standard
+		if n, err := entity.ParseAuthName(daemon); err == nil {
+			if v, set := c.config.effective(n)[name]; set {
+				value = v
+			}
+		}
+	}
+	return 0, "", encodeJSON("json-pretty", object{{name, value}})
+}
+
 func tellCommands() []command {
 	return []command{
 		{sig: "injectfull type:CephString,? count:CephInt,?", module: "osd", perm: "rw"},
-		{sig: "version", module: "mon", perm: "r"}, {sig: "pg pgid:CephPgid cmd:CephChoices,query", module: "osd", perm: "r"},
+		{sig: "version", module: "mon", perm: "r"}, {sig: "mon_status", module: "mon", perm: "r"},
+		{sig: "config get var:CephString", module: "mon", perm: "r"}, {sig: "config set var:CephString val:CephString,n", module: "mon", perm: "rw"},
+		{sig: "pg pgid:CephPgid cmd:CephChoices,query", module: "osd", perm: "r"},
 	}
 }
 
@@ -322,26 +384,29 @@ func (c *Cluster) injectFull(daemon string, cmd []string) (int32, string) {
 }
 
 // queryPG answers what a client asks about a placement group.
-func (c *Cluster) queryPG(cmd []string) (int32, []byte) {
+func (c *Cluster) queryPG(cmd []string) (int32, string, []byte) {
 	args, err := parseCommand(cmd)
 	if err != nil {
-		return errno.ErrInvalid.Result(), nil
+		return errno.ErrInvalid.Result(), "", nil
+	}
+	if !args.has("pgid") {
+		return errno.ErrInvalid.Result(), "no pgid specified", nil
 	}
 	var pool int64
 	var seed uint32
 	if _, err := fmt.Sscanf(args.str("pgid"), "%d.%x", &pool, &seed); err != nil {
-		return errno.ErrInvalid.Result(), nil
+		return errno.ErrInvalid.Result(), "", nil
 	}
 	v := c.view.Load()
 	p := v.pools[pool]
 	if p == nil || int(seed) >= len(p.groups) {
-		return errno.ErrNotFound.Result(), nil
+		return errno.ErrNotFound.Result(), "", nil
 	}
 	if verb := args.str("cmd"); verb != "" && verb != "query" {
-		return errno.ErrInvalid.Result(), nil
+		return errno.ErrInvalid.Result(), "", nil
 	}
 	g := p.groups[seed]
-	return 0, encodeJSON("json-pretty", object{
+	return 0, "", encodeJSON("json-pretty", object{
 		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", "active+clean"}, {"epoch", v.epoch},
 		{"up", p.acting[seed]}, {"acting", p.acting[seed]},
 		{"info", object{

@@ -19,7 +19,7 @@ func configCommands() []command {
 		}},
 		{sig: "config get who:CephString key:CephString,?", module: "config", perm: "r", run: (*call).configGet},
 		{sig: "config dump", module: "mon", perm: "r", run: (*call).configDump},
-		{sig: "config ls", module: "config", perm: "r", run: func(k *call) errno.Errno { return k.json([]string{}) }},
+		{sig: "config ls", module: "config", perm: "r", run: (*call).configNames},
 		{sig: "config generate-minimal-conf", module: "config", perm: "r", run: func(k *call) errno.Errno {
 			return k.print("# minimal ceph.conf for %s\n[global]\n\tfsid = %s\n\tmon_host = %s\n", k.c.fsid, k.c.fsid, k.c.MonHost())
 		}},
@@ -56,12 +56,41 @@ func configCommands() []command {
 	}
 }
 
+// configNames lists the options that there are.
+func (k *call) configNames() errno.Errno {
+	names := []string{}
+	for line := range strings.Lines(optionTable) {
+		name, _, _ := strings.Cut(line, "\t")
+		if _, ok := k.c.findOption(name); !ok {
+			continue
+		}
+		if k.plain() {
+			k.print("%s\n", name)
+		}
+		names = append(names, name)
+	}
+	if k.plain() {
+		return 0
+	}
+	return k.json(names)
+}
+
 func (k *call) configSet() errno.Errno {
 	who := k.args.str("who")
 	if who == "" {
 		return k.say(errno.ErrInvalid, "unrecognized entity '%s'", who)
 	}
-	k.c.config.set(who, normalOption(k.args.str("name")), k.args.str("value"))
+	name, value := normalOption(k.args.str("name")), k.args.str("value")
+	if o, known := k.c.findOption(name); known {
+		kept, problem := o.normal(value)
+		if problem != "" {
+			return k.say(errno.ErrInvalid, "error parsing value: %s", problem)
+		}
+		value = kept
+	} else if !k.args.flag("force") && !strings.HasPrefix(name, "mgr/") {
+		return k.say(errno.ErrInvalid, "unrecognized config option '%s'", k.args.str("name"))
+	}
+	k.c.config.set(who, name, value)
 	k.c.pushAll("config")
 	return 0
 }
@@ -100,12 +129,16 @@ func (k *call) configGet() errno.Errno {
 }
 
 func (c *Cluster) defaultOption(key string) (string, bool) {
-	v, ok := map[string]string{
-		"fsid": c.fsid.String(), "mon_allow_pool_delete": "true", "mon_host": c.MonHost(),
-		"auth_client_required": "cephx, none", "auth_cluster_required": "cephx", "auth_service_required": "cephx",
-		"rbd_default_features": "layering,exclusive-lock,object-map,fast-diff,deep-flatten",
-	}[key]
-	return v, ok
+	switch key {
+	case "fsid":
+		return c.fsid.String(), true
+	case "mon_allow_pool_delete":
+		return "true", true
+	case "mon_host":
+		return c.MonHost(), true
+	}
+	o, ok := c.findOption(key)
+	return o.standard, ok
 }
 
 func (k *call) configDump() errno.Errno {

@@ -35,7 +35,7 @@ type mgrSession struct {
 func (s *mgrSession) attach(c *msgr2.Conn) {
 	s.conn = c
 	s.user, _ = s.auth.Entity()
-	s.caps = parseMonCaps(s.auth.Caps())
+	s.caps = parseMgrCaps(s.auth.Caps(), clientAddr(c).IP.Addr())
 }
 
 // HandleReset implements msgr2.Handler. A daemon that is gone stays in the

@@ -16,6 +16,7 @@ func mgrCommands() []command {
 			return k.json(object{{"active", false}, {"mode", "none"}})
 		}},
 	}
+	t = append(t, mgrReportCommands()...)
 	t = append(t, taskCommands()...)
 	t = append(t, perfCommands()...)
 	return append(t, scheduleCommands()...)

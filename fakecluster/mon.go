@@ -40,7 +40,7 @@ type monSession struct {
 func (s *monSession) attach(c *msgr2.Conn) {
 	s.conn = c
 	s.user, _ = s.auth.Entity()
-	s.caps = parseMonCaps(s.auth.Caps(entity.TypeMon))
+	s.caps = parseMonCaps(s.auth.Caps(entity.TypeMon), clientAddr(c).IP.Addr())
 	cl := s.mon.c
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
@@ -89,6 +89,13 @@ func (s *monSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 
 // handle handles a message: at once if it can do without a quorum.
 func (s *monSession) handle(m *msgr2.Message, v verdict) {
+	switch m.Type {
+	case wire.TypeMonCommand, wire.TypeAuth, typePing, wire.TypeCommand:
+	default:
+		if !s.caps.permits("mon", accessR, "", nil) {
+			return // a monitor does not even say no
+		}
+	}
 	switch m.Type {
 	case wire.TypeMonGetMap, wire.TypeCommand, typePing:
 		s.handleNow(m, v)
@@ -159,7 +166,7 @@ func (s *monSession) handleNow(m *msgr2.Message, v verdict) {
 	case typePing:
 		s.ping(m)
 	case wire.TypeCommand:
-		c.tell(s.mon.name, s.conn, m)
+		c.tell(s.mon.name, s.conn, m, s.caps.permits("mon", accessR|accessW|accessX, "", nil))
 	}
 }
 
@@ -200,6 +207,9 @@ func (s *monSession) subscribe(what map[string]wire.Subscription) {
 			// One level at a time: a client that changes it does not take the old
 			// subscription back.
 			maps.DeleteFunc(s.subs, func(old string, _ wire.Subscription) bool { return strings.HasPrefix(old, "log-") })
+		}
+		if name == "osdmap" && !s.caps.permits("osd", accessR, "", nil) {
+			continue
 		}
 		s.subs[name] = what[name]
 		s.push(name)

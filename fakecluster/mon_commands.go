@@ -2,6 +2,7 @@ package fakecluster
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -137,9 +138,26 @@ func (k *call) caps() (map[string]string, errno.Errno) {
 		default:
 			return nil, k.say(errno.ErrInvalid, "unknown cap type '%s'", l[i])
 		}
+		if bad := badCaps(l[i], l[i+1]); bad != "" {
+			return nil, k.say(errno.ErrInvalid, "%s", bad)
+		}
 		m[l[i]] = l[i+1]
 	}
 	return m, 0
+}
+
+// badCaps tells why a capability cannot be, or "".
+func badCaps(service, text string) string {
+	anywhere := netip.IPv4Unspecified()
+	switch service {
+	case "mon":
+		return (&monCaps{}).parse(text, anywhere)
+	case "mgr":
+		return (&monCaps{mgr: true}).parse(text, anywhere)
+	case "osd":
+		return (&osdCaps{}).parse(text, anywhere)
+	}
+	return ""
 }
 
 // keyType returns the type of a key that a command makes.

@@ -92,7 +92,7 @@ func (s *osdSession) attach(c *msgr2.Conn) {
 	s.conn = c
 	s.addr = clientAddr(c)
 	s.user, _ = s.auth.Entity()
-	s.caps = parseOSDCaps(s.auth.Caps())
+	s.caps = parseOSDCaps(s.auth.Caps(), s.addr.IP.Addr())
 }
 
 // Send implements pg.Peer.
@@ -142,7 +142,7 @@ func (s *osdSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 			fs.judge(fs.event(s.osd.name, c, s.user, m))
 		}
 	case wire.TypeCommand:
-		s.osd.c.tell(s.osd.name, c, m)
+		s.osd.c.tell(s.osd.name, c, m, s.caps.isAdmin())
 	}
 }
 
@@ -368,22 +368,25 @@ func (s *osdSession) shareMaps(view *view, have uint32) {
 // allowed checks a request against the client's caps.
 func (s *osdSession) allowed(p *poolView, o *wire.OSDOp) bool {
 	var need access
+	var calls []methodCall
 	for i := range o.Ops {
 		op := &o.Ops[i]
 		switch {
 		case op.Code == wire.OpCall:
-			class, method, _, _ := op.CallParts()
-			write, _ := s.osd.c.classes.Writes(class, method)
-			if !s.caps.allowsCall(p, o, class, method, write) {
-				return false
+			m := methodCall{read: true}
+			m.class, m.method, _, _ = op.CallParts()
+			missing := int32(0)
+			if m.read, m.write, missing = s.osd.c.classes.Flags(m.class, m.method); missing != 0 {
+				return true // whatever the client may do: the answer is that there is none
 			}
-		case op.Code == wire.OpWatch && op.Watch().Op == wire.WatchOpPing:
-			need |= accessR
+			calls = append(calls, m)
+		case op.Code == wire.OpWatch:
+			need |= accessR | accessW
 		case op.Code.IsWrite():
 			need |= accessW
 		default:
 			need |= accessR
 		}
 	}
-	return need == 0 || s.caps.allows(p, o, need)
+	return need == 0 && calls == nil || s.caps.allows(p, o, need, calls)
 }

@@ -1,10 +1,12 @@
 package fakecluster
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
@@ -26,20 +28,26 @@ func (s *monSession) poolOp(f *wire.PoolOp, tid uint64, v verdict) {
 	s.send(r, tid)
 }
 
+// permitsPoolOp reports whether the client may change pools or, when unmanaged,
+// make and remove snapshots of images: who may write there may.
+func (s *monSession) permitsPoolOp(unmanaged bool, pool string) bool {
+	if !unmanaged {
+		return s.caps.permits("osd", accessW, "", nil)
+	}
+	return s.caps.permits("osd", accessW, "osd pool op unmanaged-snap", cmdArgs{"poolname": pool}) ||
+		parseOSDCaps(s.auth.Caps(entity.TypeOSD), netip.Addr{}).writes(pool) // wherever it is
+}
+
 func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 	c := s.mon.c
 	id := int64(f.Pool)
 	unmanaged := f.Op == wire.PoolOpCreateUnmanagedSnap || f.Op == wire.PoolOpDeleteUnmanagedSnap
-	service := "osd"
-	if unmanaged {
-		service = unmanagedSnaps
-	}
-	if !s.caps.permits("osd", accessW, service, nil) && !(unmanaged && s.caps.permits("osd", accessW|accessX, unmanagedSnaps, nil)) {
+	if !s.permitsPoolOp(unmanaged, c.osdmap.PoolNames[id]) {
 		return errno.ErrPermission.Result(), nil
 	}
 	if f.Op == wire.PoolOpCreate {
 		if _, ok := c.osdmap.PoolByName(f.Name); ok {
-			return errno.ErrExists.Result(), nil
+			return 0, nil // the client has looked whether it is there
 		}
 		if f.Name == "" {
 			return errno.ErrInvalid.Result(), nil

@@ -24,6 +24,13 @@ func reportCommands() []command {
 		{sig: "log last num:CephInt,? level:CephChoices,?,debug|info|sec|warn|error channel:CephChoices,?,*|cluster|audit|cephadm", module: "mon", perm: "r", run: (*call).logLast},
 		{sig: "report tags:CephString,n,?", module: "mon", perm: "r", run: (*call).clusterReport},
 		{sig: "osd crush tree shadow:CephChoices,?,--show-shadow", module: "osd", perm: "r", run: (*call).crushTree},
+		{sig: "osd utilization", module: "osd", perm: "r", run: (*call).osdUtilization},
+	}
+}
+
+// mgrReportCommands are those of them that the manager answers.
+func mgrReportCommands() []command {
+	return []command{
 		{sig: "osd df output_method:CephChoices,?,plain|tree", module: "osd", perm: "r", mgr: true, run: (*call).osdDF},
 		{sig: "osd perf", module: "osd", perm: "r", mgr: true, run: (*call).osdPerf},
 		{sig: "osd blocked-by", module: "osd", perm: "r", mgr: true, run: func(k *call) errno.Errno {
@@ -32,7 +39,6 @@ func reportCommands() []command {
 			}
 			return k.json(object{{"pg_ready", true}, {"osd_blocked_by", object{{"osd_blocked_by_infos", []string{}}}}})
 		}},
-		{sig: "osd utilization", module: "osd", perm: "r", run: (*call).osdUtilization},
 		{sig: "pg dump dumpcontents:CephChoices,?,n,all|summary|sum|delta|pools|osds|pgs|pgs_brief", module: "pg", perm: "r", mgr: true, run: (*call).pgDump},
 	}
 }

@@ -110,6 +110,17 @@ func (g *Registry) Writes(class, name string) (write bool, result int32) {
 	return m.write, 0
 }
 
+// Flags reports what a method may do, as it was registered, or the result of a
+// call of one that does not exist.
+func (g *Registry) Flags(class, name string) (read, write bool, result int32) {
+	m, ok := g.find(class, name)
+	if !ok {
+		return false, false, g.missing(class)
+	}
+	// Methods that write read as well, but for those that only show how to.
+	return !m.write || class != "hello", m.write, 0
+}
+
 // Call executes a method on an object: its output, and its result, negative for
 // an error.
 func (g *Registry) Call(o Object, class, name string, in []byte) (out []byte, result int32) {
