@@ -123,7 +123,8 @@ func (k *call) configGet() errno.Errno {
 		}
 	}
 	if !k.plain() {
-		return k.json(v)
+		o, _ := k.c.findOption(key)
+		return k.json(o.typed(v))
 	}
 	return k.print("%s\n", v)
 }

@@ -2,6 +2,7 @@ package fakecluster
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,6 +38,19 @@ func (c *Cluster) findOption(name string) (option, bool) {
 		}
 	}
 	return o, true
+}
+
+// typed returns a value as JSON has it.
+func (o option) typed(value string) any {
+	switch o.kind {
+	case "bool":
+		return value == "true"
+	case "int", "uint", "size", "secs", "millisecs", "float":
+		if _, err := strconv.ParseFloat(value, 64); err == nil {
+			return json.Number(value)
+		}
+	}
+	return value
 }
 
 // normal returns the form in which a value is kept, or why it is none.

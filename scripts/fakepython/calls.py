@@ -154,7 +154,7 @@ def cluster_calls(c):
     call('osd version', c.osd_command, 0, command('version', format='json'), b'', show=answer())
     call('osd perf dump', c.osd_command, 0, command('config get', var='osd_max_backfills'), b'', show=lambda r: plain(r[0]))
     call('osd 99', c.osd_command, 99, command('version'), b'')
-    call('pg query', c.pg_command, '%d.0' % c.pool_lookup(POOL), command('query'), b'', show=answer())
+    call('pg query', lambda: c.pg_command('%d.0' % c.pool_lookup(POOL), command('query'), b''), show=answer())
     call('pg of no pool', c.pg_command, '999.0', command('query'), b'')
 
 
