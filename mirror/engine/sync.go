@@ -40,6 +40,9 @@ type copyJob struct {
 	fresh bool
 	// watch is told, from one goroutine at a time, how far the copy is.
 	watch func(progress)
+	// record tells the cluster, if it is not to be told in the snapshot snapID, that
+	// all objects up to last are done. What it returns an error for is told again.
+	record func(ctx context.Context, last uint64) error
 }
 
 // progress is how far a copy is, for the status.
@@ -239,10 +242,17 @@ func (j *copyJob) report(ctx context.Context, snapID uint64, t *tracker, stop <-
 		// A failure here costs only copied objects after a crash.
 		// What is told is the last object that is done: whoever resumes goes on
 		// behind it, or with it.
-		if at := t.contiguous(); at > max(told, 1) && snapshots.SetProgress(ctx, j.local, snapID, false, at-1) == nil {
+		if at := t.contiguous(); at > max(told, 1) && j.tell(ctx, snapID, at-1) == nil {
 			told = at
 		}
 	}
+}
+
+func (j *copyJob) tell(ctx context.Context, snapID, last uint64) error {
+	if j.record != nil {
+		return j.record(ctx, last)
+	}
+	return snapshots.SetProgress(ctx, j.local, snapID, false, last)
 }
 
 // tracker knows which objects of a copy are done.

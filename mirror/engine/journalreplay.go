@@ -1,0 +1,279 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rbdm/rbdm/journal"
+	jwire "github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/mirror/meta"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd"
+	"github.com/rbdm/rbdm/rbd/wire"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// replayDepth is how many objects of one image events are applied to at a time.
+const replayDepth = 64
+
+// replay applies the remote journal's entries as they come.
+func (j *journalReplica) replay(ctx context.Context) error {
+	r := j.r
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	player, err := j.theirs.NewPlayer(ctx, journal.PlayerOptions{Tail: true})
+	if err != nil {
+		return fmt.Errorf("read the remote journal: %w", err)
+	}
+	defer player.Close()
+	if j.ours, err = journal.Open(ctx, r.ns.local, j.local.ID(), "", journal.Options{NoTrim: true, Logger: r.log}); err != nil {
+		return fmt.Errorf("open the local journal: %w", err)
+	}
+	defer closeJournal(j.ours)
+	if err := j.local.AcquireLock(ctx); err != nil {
+		return fmt.Errorf("lock the local image: %w", err)
+	}
+	if err := j.delay.read(ctx, j.local); err != nil {
+		return fmt.Errorf("configuration of the local image: %w", err)
+	}
+	r.copying.Store(true)
+	defer r.copying.Store(false)
+	events := rbd.NewEventReplay(j.local, replayDepth)
+	events.CommitWith(j.theirs.FlushCommitPosition)
+	defer events.Close()
+	defer cancel(nil)
+	var watchers errgroup.Group
+	defer func() { _ = watchers.Wait() }()
+	defer cancel(nil)
+	watchers.Go(func() error { j.watch(ctx, cancel); return nil })
+	err = j.play(ctx, player, events)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if !errors.Is(err, errNotPrimary) {
+		return err
+	}
+	// Only when the demotion is in the local journal may it be said that there is
+	// no primary: who promotes here waits for that.
+	if err := j.demoted(context.WithoutCancel(ctx), events); err != nil {
+		return fmt.Errorf("follow the demotion: %w", err)
+	}
+	return errNotPrimary
+}
+
+// play applies entries until something fails.
+func (j *journalReplica) play(ctx context.Context, player *journal.Player, events *rbd.EventReplay) error {
+	tag := ^uint64(0)
+	for {
+		e, err := player.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if e.TagTID != tag {
+			if err := events.Finish(ctx); err != nil {
+				return err
+			}
+			if err := j.follow(ctx, e.TagTID); err != nil {
+				return err
+			}
+			tag = e.TagTID
+		}
+		if err := j.apply(ctx, events, e); err != nil {
+			return err
+		}
+	}
+}
+
+// demoted notes in the local journal that the remote image has no owner any more,
+// when all that its last one wrote is here.
+func (j *journalReplica) demoted(ctx context.Context, events *rbd.EventReplay) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if err := events.Finish(ctx); err != nil {
+		return err
+	}
+	newest, _, err := rbd.NewestTag(ctx, j.theirs)
+	if err != nil {
+		return err
+	}
+	if err := j.theirs.FlushCommitPosition(ctx); err != nil {
+		return err
+	}
+	return j.follow(ctx, newest.TID)
+}
+
+func closeJournal(j *journal.Journal) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = j.Close(ctx)
+}
+
+// apply hands one entry on.
+func (j *journalReplica) apply(ctx context.Context, events *rbd.EventReplay, e *journal.Entry) error {
+	var ev jwire.Event
+	rd := denc.NewReader(e.Data)
+	if ev.Decode(rd); rd.Err() != nil {
+		return fmt.Errorf("entry %d of tag %d of the remote journal: %w", e.EntryTID, e.TagTID, rd.Err())
+	}
+	if err := j.delay.wait(ctx, ev.Time.Std()); err != nil {
+		return err
+	}
+	size := len(e.Data)
+	return events.Apply(ctx, ev, func(err error) {
+		if err == nil {
+			e.Committed()
+			j.stats.applied(size)
+		}
+	})
+}
+
+// follow makes a local tag that says what the remote one says, seen from here.
+func (j *journalReplica) follow(ctx context.Context, tid uint64) error {
+	t, err := j.theirs.Tag(ctx, tid)
+	if err != nil {
+		return fmt.Errorf("tag %d of the remote journal: %w", tid, err)
+	}
+	var data jwire.TagData
+	rd := denc.NewReader(t.Data)
+	if data.Decode(rd); rd.Err() != nil {
+		return fmt.Errorf("tag %d of the remote journal: %w", tid, rd.Err())
+	}
+	data.MirrorUUID = j.seenFromHere(data.MirrorUUID)
+	data.Predecessor.MirrorUUID = j.seenFromHere(data.Predecessor.MirrorUUID)
+	newest, have, err := rbd.NewestTag(ctx, j.ours)
+	if err != nil {
+		return fmt.Errorf("local journal: %w", err)
+	}
+	if have == data {
+		return nil
+	}
+	if data.MirrorUUID == jwire.LocalOwner {
+		return fmt.Errorf("tag %d of the remote journal makes this site the primary: %w", tid, errSplitBrain)
+	}
+	if have.MirrorUUID == jwire.LocalOwner {
+		return errPromoted
+	}
+	// Who promotes makes a tag as well, and holds no lock: its tag is not to be
+	// followed by one that takes it back.
+	_, err = j.ours.AllocateTagAt(ctx, newest.TID+1, newest.Class, data.Append(nil))
+	if errors.Is(err, rados.ErrStale) || errors.Is(err, rados.ErrExists) {
+		return errAgain
+	}
+	if err != nil {
+		return fmt.Errorf("tag of the local journal: %w", err)
+	}
+	return nil
+}
+
+// seenFromHere turns a mirror uuid of the remote site's into what this site calls
+// the same.
+func (j *journalReplica) seenFromHere(uuid string) string {
+	switch uuid {
+	case jwire.LocalOwner:
+		return j.r.ns.sites.remoteUUID
+	case j.r.ns.sites.localUUID:
+		return jwire.LocalOwner
+	}
+	return uuid
+}
+
+// watch shows the status and ends the replay when something else is to be done:
+// the remote image was demoted and all is applied, a resync is asked for, the
+// image is no longer mirrored.
+func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc) {
+	r := j.r
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last, configured := time.Time{}, time.Now()
+	for {
+		// A promotion here shows in the local journal.
+		_, news := j.ours.State()
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+			last = time.Time{}
+		case <-tick.C:
+		case <-r.kick:
+			configured = time.Time{}
+		}
+		if time.Since(configured) > recheck {
+			configured = time.Now()
+			if err := j.delay.read(ctx, j.local); err != nil && ctx.Err() == nil {
+				r.log.Warn("the local image's configuration was not read", "err", err)
+			}
+		}
+		head, here := j.head(), j.here()
+		behind := entriesBehind(head, here)
+		r.say(wire.MirrorStatusReplaying, j.stats.describe(head, here))
+		if time.Since(last) < time.Second/2 {
+			continue
+		}
+		last = time.Now()
+		if err := j.check(ctx, behind == 0); err != nil {
+			end(err)
+			return
+		}
+	}
+}
+
+// check returns why the replay is to end, nil if it goes on.
+func (j *journalReplica) check(ctx context.Context, drained bool) error {
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	e, err := meta.Image(ctx, j.r.ns.remote, j.remote.ID())
+	if errors.Is(err, rados.ErrNotFound) || err == nil && e.State == wire.MirrorImageDisabling {
+		return errAgain
+	}
+	resync, err := j.r.journalResyncRequested(ctx, j.local.ID())
+	if err != nil {
+		return err
+	}
+	if resync {
+		return errResync
+	}
+	if err := j.checkClient(ctx); err != nil {
+		return err
+	}
+	if _, owner, err := rbd.NewestTag(ctx, j.ours); err == nil && owner.MirrorUUID == jwire.LocalOwner {
+		return errPromoted
+	}
+	if !drained {
+		return nil
+	}
+	_, owner, err := rbd.NewestTag(ctx, j.theirs)
+	if err != nil || owner.MirrorUUID == jwire.LocalOwner {
+		return nil
+	}
+	// What the last owner wrote and committed until it gave the image away is
+	// known only now: the head that drained was measured by may be from before.
+	// A local tag that follows the demotion lets this site be promoted.
+	if err := j.theirs.Refresh(ctx); err != nil {
+		return nil
+	}
+	if entriesBehind(j.head(), j.here()) > 0 {
+		return nil
+	}
+	return errNotPrimary
+}
+
+// head returns the newest position that the remote owner has committed.
+func (j *journalReplica) head() *jwire.ObjectPosition {
+	state, _ := j.theirs.State()
+	if c := state.Client(""); c != nil && len(c.Commit) > 0 {
+		return &c.Commit[0]
+	}
+	return nil
+}
+
+// here returns the newest position that was applied here.
+func (j *journalReplica) here() *jwire.ObjectPosition {
+	if p := j.theirs.CommitPosition(); len(p) > 0 {
+		return &p[0]
+	}
+	return nil
+}
