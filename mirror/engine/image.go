@@ -320,12 +320,7 @@ func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorI
 			}
 			r.poke()
 		},
-		LockRequest: func(bool) error {
-			if r.copying.Load() {
-				return rados.ErrReadOnly
-			}
-			return nil
-		},
+		LockRequest: func(bool) error { return r.lockRequested(id, e.Mode, promoted) },
 	})
 	if errors.Is(err, rados.ErrNotFound) {
 		// A daemon died while it made or removed the image.
@@ -337,6 +332,30 @@ func (r *imageReplayer) openLocal(ctx context.Context, id string, e wire.MirrorI
 	}
 	opened.Store(img)
 	return img, nil
+}
+
+// lockRequested says whether the local image's lock may be given away. Who has just
+// promoted the image by a tag of its journal gets it as soon as the replay has ended.
+func (r *imageReplayer) lockRequested(id string, mode uint8, promoted context.CancelCauseFunc) error {
+	if !r.copying.Load() {
+		return nil
+	}
+	if mode != wire.MirrorImageJournal {
+		return rados.ErrReadOnly
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	owner, ok, err := r.localJournalOwner(ctx, id)
+	if err != nil || !ok || owner.MirrorUUID != jwire.LocalOwner {
+		return rados.ErrReadOnly
+	}
+	promoted(errPromoted)
+	for r.copying.Load() {
+		if rest(ctx, promotionPoll/20); ctx.Err() != nil {
+			return rados.ErrReadOnly
+		}
+	}
+	return nil
 }
 
 // forget takes an image's entry away.

@@ -45,12 +45,24 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	events := rbd.NewEventReplay(j.local, replayDepth)
 	events.CommitWith(j.theirs.FlushCommitPosition)
 	defer events.Close()
-	defer cancel(nil)
+	// What was begun is ended before the image is given away: a write that is given
+	// up may still arrive, after those of the next owner.
+	writing, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
 	var watchers errgroup.Group
 	defer func() { _ = watchers.Wait() }()
+	defer giveUp()
 	defer cancel(nil)
 	watchers.Go(func() error { j.watch(ctx, cancel); return nil })
-	err = j.play(ctx, player, events)
+	watchers.Go(func() error {
+		<-ctx.Done()
+		rest(writing, closeTimeout)
+		giveUp()
+		return nil
+	})
+	err = j.play(ctx, writing, player, events)
+	cancel(err)
+	_ = events.Wait(writing)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -65,8 +77,8 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	return errNotPrimary
 }
 
-// play applies entries until something fails.
-func (j *journalReplica) play(ctx context.Context, player *journal.Player, events *rbd.EventReplay) error {
+// play applies entries until something fails. What it writes ends with writing.
+func (j *journalReplica) play(ctx, writing context.Context, player *journal.Player, events *rbd.EventReplay) error {
 	tag := ^uint64(0)
 	for {
 		e, err := player.Next(ctx)
@@ -74,7 +86,7 @@ func (j *journalReplica) play(ctx context.Context, player *journal.Player, event
 			return err
 		}
 		if e.TagTID != tag {
-			if err := events.Finish(ctx); err != nil {
+			if err := events.Finish(writing); err != nil {
 				return err
 			}
 			if err := j.follow(ctx, e.TagTID); err != nil {
@@ -82,7 +94,7 @@ func (j *journalReplica) play(ctx context.Context, player *journal.Player, event
 			}
 			tag = e.TagTID
 		}
-		if err := j.apply(ctx, events, e); err != nil {
+		if err := j.apply(ctx, writing, events, e); err != nil {
 			return err
 		}
 	}
@@ -113,7 +125,7 @@ func closeJournal(j *journal.Journal) {
 }
 
 // apply hands one entry on.
-func (j *journalReplica) apply(ctx context.Context, events *rbd.EventReplay, e *journal.Entry) error {
+func (j *journalReplica) apply(ctx, writing context.Context, events *rbd.EventReplay, e *journal.Entry) error {
 	var ev jwire.Event
 	rd := denc.NewReader(e.Data)
 	if ev.Decode(rd); rd.Err() != nil {
@@ -123,7 +135,7 @@ func (j *journalReplica) apply(ctx context.Context, events *rbd.EventReplay, e *
 		return err
 	}
 	size := len(e.Data)
-	return events.Apply(ctx, ev, func(err error) {
+	return events.Apply(writing, ev, func(err error) {
 		if err == nil {
 			e.Committed()
 			j.stats.applied(size)
@@ -189,19 +201,23 @@ func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	last, configured := time.Time{}, time.Now()
+	_, news := j.ours.State()
 	for {
-		// A promotion here shows in the local journal.
-		_, news := j.ours.State()
 		select {
 		case <-ctx.Done():
 			return
 		case <-news:
-			last = time.Time{}
 		case <-tick.C:
 		case <-r.kick:
 			configured = time.Time{}
 		}
-		if time.Since(configured) > recheck {
+		select {
+		case <-news: // a promotion here shows in the local journal
+			_, news = j.ours.State()
+			last = time.Time{}
+		default:
+		}
+		if !last.IsZero() && time.Since(configured) > recheck {
 			configured = time.Now()
 			if err := j.delay.read(ctx, j.local); err != nil && ctx.Err() == nil {
 				r.log.Warn("the local image's configuration was not read", "err", err)

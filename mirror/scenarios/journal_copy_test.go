@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/mirror/meta"
@@ -83,12 +84,11 @@ func TestJournalFirstCopyKnowsWhatIsDone(t *testing.T) {
 	})
 	io, id := w.a.io(image), w.a.id(image)
 	require.NoError(t, meta.SetImage(w.ctx, io, id, wire.MirrorImage{GlobalID: snapshots.NewUUID(), State: wire.MirrorImageEnabled, Mode: wire.MirrorImageJournal}))
-	reached, release := w.heldBack()
+	remove := w.b.cluster.Inject(fakecluster.Fault{Prefix: "rbd_data.", Op: rwire.OpWrite, Skip: 6, Drop: true})
 	w.b.run()
-	<-reached
-	w.b.cutOff()
-	release()
-	w.b.stop()
+	w.b.awaitStatus(image, "up+syncing", "IMAGE_SYNC/COPY_IMAGE 28%")
+	w.b.kill()
+	remove()
 	w.a.cluster.Record()
 	w.b.run()
 	w.b.awaitStatus(image, "up+replaying", "")
