@@ -4,10 +4,12 @@ package rbd
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +20,8 @@ import (
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-// groupOf makes a group of ours with images a, b, … of 8 MiB in it.
+// groupOf makes a group of ours with images a, b, … of 8 MiB in it; the third has
+// a journal.
 func groupOf(t *testing.T, io *rados.IoCtx, name string, images int) (*Group, []string) {
 	t.Helper()
 	ctx := t.Context()
@@ -27,7 +30,11 @@ func groupOf(t *testing.T, io *rados.IoCtx, name string, images int) (*Group, []
 	var names []string
 	for i := range images {
 		names = append(names, fmt.Sprintf("%s-%c", name, 'a'+i))
-		must(Create(ctx, io, names[i], 8<<20, CreateOptions{}))(t)
+		o := CreateOptions{}
+		if i == 2 {
+			o.FeaturesSet = FeatureJournaling
+		}
+		must(Create(ctx, io, names[i], 8<<20, o))(t)
 		noError(t, g.AddImage(ctx, io, names[i]))
 	}
 	return g, names
@@ -339,4 +346,90 @@ func (g *Group) cloned(t *testing.T, s *site, pool, name string) {
 	if out := s.rbd(t, "snap", "ls", "--all", pool+"/"+name); out != "" {
 		t.Fatalf("left: %s", out)
 	}
+}
+
+// TestInteropGroupOfBusyImages: while rbd writes to all images, ours makes
+// snapshots of the group; the writers go on, and the snapshots do not change.
+func TestInteropGroupOfBusyImages(t *testing.T) {
+	sites(t, func(t *testing.T, s *site) {
+		ctx := t.Context()
+		pool, io := s.pool(t)
+		g, names := groupOf(t, io, "g", 3)
+		var benches []*exec.Cmd
+		for _, n := range names {
+			cmd := s.cmd("rbd", "bench", "--io-type", "write", "--io-pattern", "rand", "--io-size", "16K", "--io-threads", "2", "--io-total", "48M", pool+"/"+n)
+			noError(t, cmd.Start())
+			benches = append(benches, cmd)
+		}
+		sums := map[string][32]byte{}
+		for i := range 5 {
+			name := fmt.Sprintf("s%d", i)
+			must(g.CreateSnapshot(ctx, name, SnapshotOptions{}))(t)
+			for _, m := range must(g.Snapshot(ctx, name))(t).Images {
+				sums[fmt.Sprintf("%s %d", m.ImageID, m.SnapID)] = sumAt(t, io, m)
+			}
+		}
+		for _, b := range benches {
+			noError(t, b.Wait())
+		}
+		for _, snap := range must(g.Snapshots(ctx))(t) {
+			for _, m := range snap.Images {
+				if sumAt(t, io, m) != sums[fmt.Sprintf("%s %d", m.ImageID, m.SnapID)] {
+					t.Errorf("snapshot %s of %s has changed", snap.Name, m.ImageID)
+				}
+			}
+		}
+		s.rbd(t, "group", "snap", "rollback", pool+"/g@s3", "--no-progress")
+		for _, m := range must(g.Snapshot(ctx, "s3"))(t).Images {
+			if s.sum(t, pool+"/"+must(LookupName(ctx, io, m.ImageID))(t)) != sums[fmt.Sprintf("%s %d", m.ImageID, m.SnapID)] {
+				t.Errorf("%s was not taken back", m.ImageID)
+			}
+		}
+		s.rbd(t, "group", "rm", pool+"/g")
+	})
+}
+
+// sumAt is the hash of what an image's snapshot shows.
+func sumAt(t *testing.T, io *rados.IoCtx, m GroupImageSnapshot) [32]byte {
+	t.Helper()
+	ctx := t.Context()
+	img := must(OpenByID(ctx, io.WithPool(m.Pool), m.ImageID, OpenOptions{SnapshotID: m.SnapID}))(t)
+	defer func() { noError(t, img.Close(ctx)) }()
+	p := make([]byte, img.Size())
+	must(img.ReadAt(ctx, p, 0))(t)
+	return sha256.Sum256(p)
+}
+
+// TestInteropGroupOfTwoPools: a group may have images of other pools.
+func TestInteropGroupOfTwoPools(t *testing.T) {
+	sites(t, func(t *testing.T, s *site) {
+		ctx := t.Context()
+		pool, io := s.pool(t)
+		second, io2 := s.pool(t)
+		g, names := groupOf(t, io, "g", 1)
+		must(Create(ctx, io2, "far", 8<<20, CreateOptions{}))(t)
+		noError(t, g.AddImage(ctx, io2, "far"))
+		out := s.rbd(t, "group", "image", "ls", pool+"/g")
+		if !strings.Contains(out, pool+"/"+names[0]+" ") || !strings.Contains(out, second+"/far ") {
+			t.Fatal(out)
+		}
+		if out := s.rbd(t, "info", second+"/far"); !strings.Contains(out, "group: "+pool+"/g") {
+			t.Fatal(out)
+		}
+		must(g.CreateSnapshot(ctx, "s", SnapshotOptions{}))(t)
+		before := s.sum(t, second+"/far")
+		s.rbd(t, "bench", "--io-type", "write", "--io-size", "64K", "--io-total", "1M", second+"/far")
+		noError(t, g.RollbackSnapshot(ctx, "s", nil))
+		if s.sum(t, second+"/far") != before {
+			t.Fatal("the image of the other pool was not taken back")
+		}
+		s.rbd(t, "group", "snap", "create", pool+"/g@theirs")
+		noError(t, g.RollbackSnapshot(ctx, "theirs", nil))
+		s.rbd(t, "group", "snap", "rm", pool+"/g@s")
+		s.rbd(t, "group", "image", "rm", pool+"/g", second+"/far")
+		noError(t, g.RemoveSnapshot(ctx, "theirs"))
+		if images := must(g.Images(ctx))(t); len(images) != 1 {
+			t.Fatalf("%+v", images)
+		}
+	})
 }
