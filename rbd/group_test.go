@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/fakecluster"
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	rwire "github.com/rbdm/rbdm/rados/wire"
@@ -269,7 +270,7 @@ func TestGroupSnapshotGivenUp(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		made := 0
 		for range 25 {
-			ctx, cancel := context.WithTimeout(x.ctx, time.Duration(rng.Int64N(int64(30*time.Millisecond))))
+			ctx, cancel := context.WithTimeout(x.ctx, time.Duration(rng.Int64N(int64(15*time.Millisecond))))
 			_, err := x.g.CreateSnapshot(ctx, "s", SnapshotOptions{})
 			cancel()
 			if err == nil {
@@ -421,4 +422,33 @@ func TestGroupMembers(t *testing.T) {
 	x.fails(Remove(x.ctx, x.io, "a", nil), errTooManyLinks)
 	x.check(RemoveGroup(x.ctx, x.io, "g"))
 	x.check(Remove(x.ctx, x.io, "a", nil))
+}
+
+// TestGroupSnapshotInJournal: what a journal tells of a group's snapshot is only
+// done while there is that snapshot.
+func TestGroupSnapshotInJournal(t *testing.T) {
+	both(t, func(t *testing.T, x *groupTest) {
+		img := x.images()[2]
+		x.check(img.AcquireLock(x.ctx))
+		for _, id := range []string{"gone", "there"} {
+			if id == "there" {
+				x.check(x.g.setRecord(x.ctx, wire.GroupSnapshot{ID: id, Name: id, Snaps: []wire.ImageSnapshotSpec{{Pool: x.io.Pool(), ImageID: img.ID()}}}))
+			}
+			o := img.journal.Load()
+			ev := jwire.Event{Type: jwire.EventSnapCreate, OpTID: o.lastOp.Add(1), Name: x.g.imageSnapName(id), Namespace: x.g.namespace(id).Append(nil)}
+			var c recording
+			x.check(o.append(x.ctx, &c, &ev))
+			c.futures[0].Flush()
+			x.check(c.futures[0].Wait(x.ctx))
+			c.lost = true
+			c.release(o)
+			o.spoil("its owner died", nil)
+			x.check(img.maintain(x.ctx, maintenance{local: func(context.Context) error { return nil }}))
+			if made := img.memberSnap(x.g.namespace(id)) != nil; made != (id == "there") {
+				t.Fatalf("%s: made %v", id, made)
+			}
+		}
+		x.check(x.g.RemoveSnapshot(x.ctx, "there"))
+		x.clean()
+	})
 }

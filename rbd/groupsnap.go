@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -270,4 +271,26 @@ func (g *Group) sameMembers(ctx context.Context, snaps []wire.ImageSnapshotSpec)
 		return fmt.Errorf("the group has other images than the snapshot: %w", rados.ErrInvalid)
 	}
 	return nil
+}
+
+// ofForgottenGroup says whether an event of the image's own journal makes the
+// image's snapshot of a group's that is not there any more: its maker died, and
+// the group's was removed before anybody replayed the journal, as librbd removes it.
+func (img *Image) ofForgottenGroup(ctx context.Context, ev *jwire.Event) (bool, error) {
+	if ev.Type != jwire.EventSnapCreate {
+		return false, nil
+	}
+	var ns SnapshotNamespace
+	r := denc.NewReader(ev.Namespace)
+	if ns.Decode(r); r.Err() != nil || ns.Type != SnapGroup {
+		return false, nil // what is wrong with it is told by who applies it
+	}
+	_, err := img.io.WithPool(ns.GroupPool).Exec(ctx, groupHeaderPrefix+ns.GroupID, rbdClass, wire.MethodGroupSnapGetByID, denc.AppendString(nil, ns.GroupSnapID))
+	if errors.Is(err, rados.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("group of snapshot %s: %w", ev.Name, err)
+	}
+	return false, nil
 }

@@ -159,6 +159,14 @@ func (img *Image) replayOwn(ctx context.Context, j *journal.Journal) error {
 		if ev.Decode(r); r.Err() != nil {
 			return fmt.Errorf("entry %d of tag %d: %w", e.EntryTID, e.TagTID, r.Err())
 		}
+		forgotten, err := img.ofForgottenGroup(ctx, &ev)
+		if err != nil {
+			return err
+		}
+		if forgotten {
+			e.Committed()
+			continue
+		}
 		err = events.Apply(ctx, ev, func(err error) {
 			if err == nil {
 				e.Committed()
