@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -80,15 +81,26 @@ type TB interface {
 	Cleanup(f func())
 }
 
+// failing is what New also uses of testing.TB, if it is there.
+type failing interface {
+	Failed() bool
+	Logf(format string, args ...any)
+}
+
 // New starts a cluster for a test, which ends with it. It fails the test when
-// that does not work.
+// that does not work. When the test fails, the cluster's seed is logged.
 func New(tb TB, opts ...Option) *Cluster {
 	tb.Helper()
 	c, err := Start(context.Background(), opts...)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(c.Close)
+	tb.Cleanup(func() {
+		c.Close()
+		if l, ok := tb.(failing); ok && l.Failed() {
+			l.Logf("fakecluster: seed %d", c.Seed())
+		}
+	})
 	return c
 }
 
@@ -97,7 +109,7 @@ func Start(ctx context.Context, opts ...Option) (*Cluster, error) { return start
 
 // start starts a cluster, with the state of a saved one when l is not nil.
 func start(ctx context.Context, l *loaded, opts []Option) (*Cluster, error) {
-	o := options{name: "ceph", osds: 3, mons: 1, release: 20, host: "127.0.0.1", clock: wallClock{}}
+	o := options{name: "ceph", osds: 3, mons: 1, release: 20, host: "127.0.0.1", clock: wallClock{}, seed: mathrand.Uint64()}
 	if l != nil {
 		l.defaults(&o)
 	}
@@ -399,6 +411,7 @@ func (c *Cluster) CreatePool(name string) int64 {
 func (c *Cluster) StopOSD(id int) {
 	o := c.osds[id]
 	o.end()
+	c.faults.note(o.name, "stop")
 	c.whenQuorate(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -409,7 +422,10 @@ func (c *Cluster) StopOSD(id int) {
 }
 
 // KillOSD stops an OSD without anybody noticing.
-func (c *Cluster) KillOSD(id int) { c.osds[id].end() }
+func (c *Cluster) KillOSD(id int) {
+	c.osds[id].end()
+	c.faults.note(c.osds[id].name, "kill")
+}
 
 // StartOSD starts a stopped OSD, on a new address.
 func (c *Cluster) StartOSD(id int) error {
@@ -423,6 +439,7 @@ func (c *Cluster) StartOSD(id int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.boot(o)
+	c.faults.note(o.name, "start")
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package fakecluster
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -19,12 +20,22 @@ type Unanswered struct {
 	Kept bool
 }
 
+// String says what became of the write.
+func (u Unanswered) String() string {
+	fate := "lost"
+	if u.Kept {
+		fate = "kept"
+	}
+	return fmt.Sprintf("%s %q of %d.%x", fate, u.Name.Namespace+"/"+u.Name.Object, u.Pool, u.Group)
+}
+
 // CrashOSD lets an OSD crash, without anybody noticing: see Crash. Its copies of
 // what was not answered count for all, as if the others had none. StartOSD starts
 // it again, and StopOSD lets the map tell that it is down.
 func (c *Cluster) CrashOSD(id int, seed uint64) []Unanswered {
 	o := c.osds[id]
 	o.end()
+	c.faults.note(o.name, fmt.Sprint("crash ", seed))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.view.Load()
@@ -48,6 +59,7 @@ func (c *Cluster) Crash(seed uint64) []Unanswered {
 		o.end()
 	}
 	c.elect()
+	c.faults.note("", fmt.Sprint("crash ", seed))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.crashed == nil { // else they are down already
@@ -70,6 +82,7 @@ func (c *Cluster) crashGroups(seed uint64, of func(pool int64, i int) bool, reco
 			for k, w := range slices.Concat(kept, lost) {
 				u := Unanswered{pool, uint32(i), w.Name, w.ID.Name, w.ID.TID, k < len(kept)}
 				out = append(out, u)
+				c.faults.note("", u.String())
 			}
 			if recovered {
 				g.Recover()
@@ -83,6 +96,7 @@ func (c *Cluster) crashGroups(seed uint64, of func(pool int64, i int) bool, reco
 // if nobody has taken it. Watches have their full time to be renewed.
 func (c *Cluster) Recover() error {
 	c.mu.Lock()
+	c.faults.note("", "recover")
 	ran := c.crashed
 	c.crashed = nil
 	c.mu.Unlock()

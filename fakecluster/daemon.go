@@ -37,6 +37,8 @@ type session interface {
 	msgr2.Handler
 	// attach is called before the first message.
 	attach(c *msgr2.Conn)
+	// who is the user, once it was attached.
+	who() entity.AuthName
 }
 
 // required are the features that real daemons demand of their clients.
@@ -125,10 +127,10 @@ func (d *daemon) serve(ctx context.Context, l net.Listener) {
 			_ = nc.Close()
 			continue
 		}
-		nc = d.c.faults.wrap(d.name, nc)
-		d.conns[nc] = struct{}{}
+		l := d.c.faults.wrap(d.name, nc)
+		d.conns[l] = struct{}{}
 		d.mu.Unlock()
-		d.c.wg.Go(func() { d.handle(ctx, nc) })
+		d.c.wg.Go(func() { d.handle(ctx, l) })
 	}
 }
 
@@ -137,6 +139,12 @@ func (d *daemon) serve(ctx context.Context, l net.Listener) {
 type attached struct {
 	session
 	once sync.Once
+	link *linkConn
+}
+
+func (e *attached) attach(c *msgr2.Conn) {
+	e.session.attach(c)
+	e.link.of(e.who().String())
 }
 
 func (e *attached) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
@@ -145,7 +153,7 @@ func (e *attached) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 }
 
 // handle runs one connection to its end.
-func (d *daemon) handle(ctx context.Context, nc net.Conn) {
+func (d *daemon) handle(ctx context.Context, nc *linkConn) {
 	defer func() {
 		_ = nc.Close()
 		d.mu.Lock()
@@ -153,7 +161,7 @@ func (d *daemon) handle(ctx context.Context, nc net.Conn) {
 		d.mu.Unlock()
 	}()
 	auth, s := d.open(d)
-	e := &attached{session: s}
+	e := &attached{session: s, link: nc}
 	required := requiredMon
 	if d.kind == entity.TypeMgr {
 		required = requiredMgr

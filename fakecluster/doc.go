@@ -23,7 +23,9 @@
 //	maps.go     maps and their history view.go    what OSDs see of them
 //	mon*.go     the monitors           mgr*.go    the manager
 //	osd.go      the OSDs               caps.go    capabilities
-//	faults.go   faults and the log     net.go     sockets and pipes
+//	faults.go   faults                 net.go     sockets and pipes
+//	record.go   what happened          link.go    what connections are like
+//	disk.go, full.go, backoff.go, reorder.go   further faults
 //	save*.go, load.go                  the state in a file
 //	crash.go                           loss of power
 //	*_commands.go, status.go, osd_dump.go      what commands answer

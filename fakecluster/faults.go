@@ -1,37 +1,20 @@
 package fakecluster
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/wire"
 )
-
-// Event is something that passed a daemon: a message of a client, or one to it.
-type Event struct {
-	Time   time.Time
-	Daemon string      // "osd.0", "mon.a", "mgr.x"
-	Client entity.Name // "client.4123"
-	User   entity.AuthName
-	Addr   entity.Addr
-	Type   uint16 // of the message
-	TID    uint64
-	// Out says that the message goes to the client.
-	Out bool
-	// Op is the request when Type is wire.TypeOSDOp. It must not be changed;
-	// its operations' inputs are gone once it was executed.
-	Op *wire.OSDOp
-	// Ops lists the codes of Op's operations.
-	Ops []wire.OpCode
-	// Object and Namespace are those of Op.
-	Object, Namespace string
-	// Command is the prefix of a command to a monitor or the manager.
-	Command string
-}
 
 // Fault is a rule: what it matches, and what then happens. Zero fields match
 // everything and do nothing.
@@ -52,10 +35,23 @@ type Fault struct {
 	// Skip lets so many matches pass first; Times limits how many are hit
 	// after that, 0 means all.
 	Skip, Times int
+	// Chance is how likely a match is hit, after Skip; 0 is always. It is decided
+	// by the cluster's seed, by the fault's number among all that were injected,
+	// and by what the message is and how often it was there: not by when it comes.
+	Chance float64
 
 	Delay time.Duration
-	Drop  bool
-	Errno errno.Errno
+	// Jitter adds up to so much to Delay, decided as Chance is.
+	Jitter time.Duration
+	// Reorder lets so many later messages of the connection pass first, in the
+	// same direction, or reorderWait. Of requests it works on those to OSDs, of
+	// which those on one object always keep their order.
+	Reorder int
+	// Truncate takes so many bytes from the end of the message, whose checksums are
+	// those of what is left: the receiver has to notice that it cannot be all.
+	Truncate int
+	Drop     bool
+	Errno    errno.Errno
 	// OpErrno makes the first operation of kind Op fail within its vector,
 	// after those before it were executed.
 	OpErrno    errno.Errno
@@ -64,13 +60,16 @@ type Fault struct {
 	// After lets Drop and Disconnect strike when the request was executed but
 	// not answered.
 	After bool
-	// Do is called for every hit, before all else.
+	// Do is called for every hit, before all else. For the messages of a Backoff
+	// it must not release one.
 	Do func(*Event)
 }
 
 // verdict is what the faults decide for one message.
 type verdict struct {
 	delay      time.Duration
+	reorder    int
+	truncate   int
 	drop       bool
 	errno      errno.Errno
 	duplicate  bool
@@ -81,8 +80,10 @@ type verdict struct {
 
 type rule struct {
 	Fault
-	seen int
-	hits int
+	number int // among all that were injected
+	seen   int
+	hits   int
+	times  map[string]int // how often a message was decided about by chance
 }
 
 // faults holds the rules, the links and the log of a cluster.
@@ -91,15 +92,18 @@ type faults struct {
 
 	mu        sync.Mutex
 	rules     []*rule
+	injected  int
 	recording bool
-	log       []Event
+	log       []*Event
 	links     []*linkRule
+	parked    map[parkedKey][]*parked
 }
 
 // Inject adds a fault and returns how to take it back.
 func (c *Cluster) Inject(f Fault) (remove func()) {
-	r := &rule{Fault: f}
 	c.faults.mu.Lock()
+	r := &rule{Fault: f, number: c.faults.injected, times: map[string]int{}}
+	c.faults.injected++
 	c.faults.rules = append(c.faults.rules, r)
 	c.faults.mu.Unlock()
 	return func() {
@@ -107,20 +111,6 @@ func (c *Cluster) Inject(f Fault) (remove func()) {
 		defer c.faults.mu.Unlock()
 		c.faults.rules = slices.DeleteFunc(c.faults.rules, func(o *rule) bool { return o == r })
 	}
-}
-
-// Record starts, or starts anew, a log of all messages.
-func (c *Cluster) Record() {
-	c.faults.mu.Lock()
-	defer c.faults.mu.Unlock()
-	c.faults.recording, c.faults.log = true, nil
-}
-
-// Events returns what was recorded.
-func (c *Cluster) Events() []Event {
-	c.faults.mu.Lock()
-	defer c.faults.mu.Unlock()
-	return slices.Clone(c.faults.log)
 }
 
 func (f *Fault) matches(e *Event) bool {
@@ -139,7 +129,7 @@ func (f *Fault) matches(e *Event) bool {
 func (fs *faults) judge(e *Event) verdict {
 	fs.mu.Lock()
 	if fs.recording {
-		fs.log = append(fs.log, *e)
+		fs.log = append(fs.log, e)
 	}
 	rules := slices.Clone(fs.rules)
 	fs.mu.Unlock()
@@ -149,17 +139,59 @@ func (fs *faults) judge(e *Event) verdict {
 			continue
 		}
 		fs.mu.Lock()
-		r.seen++
-		hit := r.seen > r.Skip && (r.Times == 0 || r.hits < r.Times)
-		if hit {
-			r.hits++
-		}
+		hit, d := r.decide(fs.c.opt.seed, e)
 		fs.mu.Unlock()
 		if hit {
+			v.delay += d
 			v.add(&r.Fault, e)
 		}
 	}
+	fs.mu.Lock()
+	e.Fate = v.String()
+	fs.mu.Unlock()
 	return v
+}
+
+// decide says whether a match is hit, and with how much of the jitter.
+func (r *rule) decide(seed uint64, e *Event) (hit bool, jitter time.Duration) {
+	r.seen++
+	if r.seen <= r.Skip || r.Times > 0 && r.hits >= r.Times {
+		return false, 0
+	}
+	if r.Chance > 0 || r.Jitter > 0 {
+		what := e.what()
+		n := r.times[what]
+		r.times[what]++
+		d := xxhash.NewWithSeed(seed)
+		_, _ = fmt.Fprintf(d, "%d %d %s", r.number, n, what)
+		dice := rand.New(rand.NewPCG(seed, d.Sum64()))
+		if f := dice.Float64(); r.Chance > 0 && f >= r.Chance {
+			return false, 0
+		}
+		if r.Jitter > 0 {
+			jitter = time.Duration(dice.Int64N(int64(r.Jitter)))
+		}
+	}
+	r.hits++
+	return true, jitter
+}
+
+// String is what becomes of a message, in words; "" when nothing does.
+func (v *verdict) String() string {
+	var out []string
+	for _, w := range []struct {
+		is   bool
+		text string
+	}{
+		{v.delay > 0, "delay " + v.delay.String()}, {v.reorder > 0, fmt.Sprint("reorder ", v.reorder)},
+		{v.truncate > 0, fmt.Sprint("truncate ", v.truncate)}, {v.drop, "drop"}, {v.errno != 0, fmt.Sprint("errno ", int32(v.errno))},
+		{v.fail != nil, "fail operation"}, {v.duplicate, "duplicate"}, {v.disconnect, "disconnect"}, {v.after, "after"},
+	} {
+		if w.is {
+			out = append(out, w.text)
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 func (v *verdict) add(f *Fault, e *Event) {
@@ -167,6 +199,8 @@ func (v *verdict) add(f *Fault, e *Event) {
 		f.Do(e)
 	}
 	v.delay += f.Delay
+	v.reorder = max(v.reorder, f.Reorder)
+	v.truncate += f.Truncate
 	v.drop = v.drop || f.Drop && !f.After
 	v.after = v.after || f.After && (f.Drop || f.Disconnect)
 	v.duplicate = v.duplicate || f.Duplicate
@@ -198,11 +232,17 @@ func (fs *faults) request(daemon string, c *msgr2.Conn, user entity.AuthName, m 
 		return verdict{}
 	}
 	e := fs.event(daemon, c, user, m)
-	e.Op, e.Object, e.Namespace = o, o.Object, o.Locator.Namespace
+	e.Op = o
+	e.about(o)
+	return fs.judge(e)
+}
+
+// about says which request an event is about.
+func (e *Event) about(o *wire.OSDOp) {
+	e.Object, e.Namespace = o.Object, o.Locator.Namespace
 	for i := range o.Ops {
 		e.Ops = append(e.Ops, o.Ops[i].Code)
 	}
-	return fs.judge(e)
 }
 
 func (fs *faults) event(daemon string, c *msgr2.Conn, user entity.AuthName, m *msgr2.Message) *Event {
@@ -218,6 +258,11 @@ func (fs *faults) send(daemon string, c *msgr2.Conn, user entity.AuthName, m *ms
 
 // sendThen is send that calls sent, if that is what becomes of m.
 func (fs *faults) sendThen(daemon string, c *msgr2.Conn, user entity.AuthName, m *msgr2.Message, sent func()) {
+	fs.sendReply(daemon, c, user, nil, m, sent)
+}
+
+// sendReply is sendThen of an OSD's answer to o.
+func (fs *faults) sendReply(daemon string, c *msgr2.Conn, user entity.AuthName, o *wire.OSDOp, m *msgr2.Message, sent func()) {
 	send := func() {
 		if c.Send(m) == nil {
 			sent()
@@ -229,13 +274,25 @@ func (fs *faults) sendThen(daemon string, c *msgr2.Conn, user entity.AuthName, m
 	}
 	e := fs.event(daemon, c, user, m)
 	e.Out = true
+	if o != nil {
+		e.about(o)
+	}
 	v := fs.judge(e)
+	if v.truncate > 0 {
+		truncate(m, v.truncate)
+	}
+	key := parkedKey{c, true}
 	switch {
 	case v.disconnect:
 		_ = c.Close()
+		return
 	case v.drop:
+		return
 	case v.delay > 0:
 		fs.c.after(v.delay, send)
+	case v.reorder > 0:
+		fs.park(key, v.reorder, send)
+		return
 	default:
 		again := *m // a message that was sent is the connection's
 		send()
@@ -243,4 +300,12 @@ func (fs *faults) sendThen(daemon string, c *msgr2.Conn, user entity.AuthName, m
 			_ = c.Send(&again)
 		}
 	}
+	fs.passed(key)
+}
+
+// truncate takes n bytes from the end of a message.
+func truncate(m *msgr2.Message, n int) {
+	k := min(n, m.Data.Len())
+	m.Data = m.Data.Slice(0, m.Data.Len()-k)
+	m.Front = m.Front[:len(m.Front)-min(n-k, len(m.Front))]
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,31 +31,58 @@ type Link struct {
 }
 
 type linkRule struct {
-	daemon string
-	link   Link
+	user, daemon string // "" is every one
+	link         Link
 }
 
 // SetLink sets the transport of connections to a daemon ("osd.0"), or to all
 // when daemon is empty. It returns how to take it back. Connections that are
 // there are affected by all but Refuse.
-func (c *Cluster) SetLink(daemon string, l Link) (remove func()) {
-	r := &linkRule{daemon, l}
-	c.faults.mu.Lock()
-	c.faults.links = append(c.faults.links, r)
-	c.faults.mu.Unlock()
+func (c *Cluster) SetLink(daemon string, l Link) (remove func()) { return c.SetLinkOf("", daemon, l) }
+
+// SetLinkOf is SetLink for the connections of one user ("client.admin") only. Who
+// a connection is of shows when it was authenticated: until then, links of users
+// do not count.
+func (c *Cluster) SetLinkOf(user, daemon string, l Link) (remove func()) {
+	return c.faults.setLinks([]*linkRule{{user, daemon, l}})
+}
+
+// Partition lets nothing through between some users and some daemons, in no
+// direction, and breaks nothing; no users or no daemons are all of them. It returns
+// how to heal it. Connections are taken in up to authentication, and then silent.
+func (c *Cluster) Partition(users, daemons []string) (heal func()) {
+	all := func(l []string) []string {
+		if len(l) == 0 {
+			return []string{""}
+		}
+		return l
+	}
+	var rules []*linkRule
+	for _, u := range all(users) {
+		for _, d := range all(daemons) {
+			rules = append(rules, &linkRule{u, d, Link{Freeze: true}})
+		}
+	}
+	return c.faults.setLinks(rules)
+}
+
+func (fs *faults) setLinks(rules []*linkRule) (remove func()) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.links = append(fs.links, rules...)
 	return func() {
-		c.faults.mu.Lock()
-		defer c.faults.mu.Unlock()
-		c.faults.links = slices.DeleteFunc(c.faults.links, func(o *linkRule) bool { return o == r })
+		fs.mu.Lock()
+		defer fs.mu.Unlock()
+		fs.links = slices.DeleteFunc(fs.links, func(o *linkRule) bool { return slices.Contains(rules, o) })
 	}
 }
 
-// link returns the transport in force for a daemon's connections.
-func (fs *faults) link(daemon string) Link {
+// link returns the transport in force between a user and a daemon.
+func (fs *faults) link(user, daemon string) Link {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, r := range slices.Backward(fs.links) {
-		if r.daemon == "" || r.daemon == daemon {
+		if (r.daemon == "" || r.daemon == daemon) && (r.user == "" || r.user == user) {
 			return r.link
 		}
 	}
@@ -69,19 +97,28 @@ type linkConn struct {
 	net.Conn
 	fs     *faults
 	daemon string
-	sent   int64 // used by the one writing goroutine
-	got    int64 // used by the one reading goroutine
+	user   atomic.Pointer[string] // once it is known
+	sent   int64                  // used by the one writing goroutine
+	got    int64                  // used by the one reading goroutine
 	once   sync.Once
 	closed chan struct{}
 }
 
-func (fs *faults) wrap(daemon string, nc net.Conn) net.Conn {
+func (fs *faults) wrap(daemon string, nc net.Conn) *linkConn {
 	l := &linkConn{Conn: nc, fs: fs, daemon: daemon, closed: make(chan struct{})}
-	if fs.link(daemon).Refuse {
-		_ = l.Close()
-	}
+	l.of("")
 	return l
 }
+
+// of says whose connection it is.
+func (l *linkConn) of(user string) {
+	l.user.Store(&user)
+	if l.link().Refuse {
+		_ = l.Close()
+	}
+}
+
+func (l *linkConn) link() Link { return l.fs.link(*l.user.Load(), l.daemon) }
 
 func (l *linkConn) Close() error {
 	l.once.Do(func() { close(l.closed) })
@@ -104,7 +141,7 @@ func (l *linkConn) wait(d time.Duration) bool {
 }
 
 func (l *linkConn) thaw() bool {
-	for l.fs.link(l.daemon).Freeze {
+	for l.link().Freeze {
 		if !l.wait(frozenPoll) {
 			return false
 		}
@@ -116,7 +153,7 @@ func (l *linkConn) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
 	from := l.got
 	l.got += int64(n)
-	k := l.fs.link(l.daemon)
+	k := l.link()
 	if k == (Link{}) {
 		return n, err
 	}
@@ -143,7 +180,7 @@ func (l *linkConn) pass(k Link, n int) {
 }
 
 func (l *linkConn) Write(p []byte) (int, error) {
-	k := l.fs.link(l.daemon)
+	k := l.link()
 	if k == (Link{}) {
 		l.sent += int64(len(p))
 		return l.Conn.Write(p)

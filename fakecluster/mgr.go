@@ -32,6 +32,8 @@ type mgrSession struct {
 	caps *monCaps
 }
 
+func (s *mgrSession) who() entity.AuthName { return s.user }
+
 func (s *mgrSession) attach(c *msgr2.Conn) {
 	s.conn = c
 	s.user, _ = s.auth.Entity()

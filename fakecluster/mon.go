@@ -37,6 +37,8 @@ type monSession struct {
 	subs map[string]wire.Subscription
 }
 
+func (s *monSession) who() entity.AuthName { return s.user }
+
 func (s *monSession) attach(c *msgr2.Conn) {
 	s.conn = c
 	s.user, _ = s.auth.Entity()

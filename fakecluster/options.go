@@ -33,6 +33,7 @@ type options struct {
 	inProcess bool
 	election  time.Duration
 	logger    *slog.Logger
+	seed      uint64
 }
 
 // Name sets the cluster's name, which only shows in file names; by default
@@ -88,6 +89,10 @@ func Listen(host string) Option { return func(o *options) { o.host = hostOf(host
 // InProcess makes the cluster reachable by pipes within the process only, see
 // Cluster.Dialer.
 func InProcess() Option { return func(o *options) { o.inProcess = true } }
+
+// Seed sets what faults with a Chance or Jitter decide by, to repeat a run; by
+// default it is random. New tells it when the test fails.
+func Seed(n uint64) Option { return func(o *options) { o.seed = n } }
 
 // WithLogger sets where the cluster tells what happens; by default nowhere.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }

@@ -19,7 +19,8 @@ import (
 // placement groups.
 type osd struct {
 	daemon
-	id int32
+	id   int32
+	disk disk
 
 	// A life lasts until the OSD stops; what came in one is not executed in the
 	// next. life is held while something is executed.
@@ -87,6 +88,8 @@ type heldOp struct {
 	o     *wire.OSDOp
 	tries int
 }
+
+func (s *osdSession) who() entity.AuthName { return s.user }
 
 func (s *osdSession) attach(c *msgr2.Conn) {
 	s.conn = c
@@ -157,21 +160,56 @@ func (s *osdSession) dispatch(h *heldOp) {
 		return
 	}
 	s.mu.Unlock()
-	v := s.osd.c.faults.request(s.osd.name, s.conn, s.user, h.m, h.o)
-	if v.delay > 0 {
-		s.mu.Lock()
-		if s.held == nil {
-			s.held = map[pg.Name][]*heldOp{}
-		}
-		s.held[name] = nil
-		s.mu.Unlock()
-		s.osd.c.after(v.delay, func() {
-			s.run(h, v)
-			s.release(name)
-		})
+	fs := &s.osd.c.faults
+	v := fs.request(s.osd.name, s.conn, s.user, h.m, h.o)
+	if v.truncate > 0 && !h.shorten(v.truncate) {
+		s.osd.c.log.Info("truncated request", "osd", s.osd.name)
+		_ = s.conn.Close()
 		return
 	}
-	s.run(h, v)
+	later := func() {
+		s.run(h, v)
+		s.release(name)
+	}
+	key := parkedKey{s.conn, false}
+	switch {
+	case v.delay > 0:
+		s.hold(name)
+		s.osd.c.after(v.delay, later)
+	case v.reorder > 0:
+		s.hold(name)
+		fs.park(key, v.reorder, later)
+		return
+	default:
+		s.run(h, v)
+	}
+	if fs.active() {
+		fs.passed(key)
+	}
+}
+
+// hold lets further requests on an object wait.
+func (s *osdSession) hold(name pg.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		s.held = map[pg.Name][]*heldOp{}
+	}
+	s.held[name] = nil
+}
+
+// shorten decodes a request again without its last n bytes, and reports whether
+// there is still one.
+func (h *heldOp) shorten(n int) bool {
+	m := *h.m
+	truncate(&m, n)
+	o := &wire.OSDOp{Version: m.Version}
+	r := denc.NewReader(m.Front)
+	if o.Decode(r); r.Err() != nil || o.SplitPayload(m.Data) != nil {
+		return false
+	}
+	h.o = o
+	return true
 }
 
 // release runs what waited behind a delayed request.
@@ -199,6 +237,7 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 		_ = s.conn.Close()
 		return
 	}
+	n := h.m.Data.Len()
 	rep, written := s.execute(h, v)
 	if v.after {
 		if v.disconnect {
@@ -209,12 +248,22 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 	if rep == nil {
 		return
 	}
+	answer := func() { s.answer(h, v, rep, written) }
+	if wait := s.osd.disk.take(s.osd.c.clock.Now(), max(n, rep.Payload().Len())); wait > 0 {
+		s.osd.c.after(wait, answer)
+		return
+	}
+	answer()
+}
+
+func (s *osdSession) answer(h *heldOp, v verdict, rep *wire.OSDOpReply, written *pg.Write) {
 	m := frontMessage(rep, h.m.TID)
 	m.Data = rep.Payload()
 	again := *m // a message that was sent is the connection's
-	s.osd.c.faults.sendThen(s.osd.name, s.conn, s.user, m, written.Ack)
+	fs := &s.osd.c.faults
+	fs.sendReply(s.osd.name, s.conn, s.user, h.o, m, written.Ack)
 	if v.duplicate {
-		s.osd.c.faults.send(s.osd.name, s.conn, s.user, &again)
+		fs.sendReply(s.osd.name, s.conn, s.user, h.o, &again, func() {})
 	}
 	if readOnly(h.o) {
 		// Replies to reads alias stored bytes, never the request's.
@@ -275,7 +324,7 @@ func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 	}
 	req.Sources = s.sources(view, p, o)
 	req.Fail = v.fail
-	req.Hold = c.faults.active()
+	req.Hold = c.faults.active() || s.osd.disk.slow()
 	begun := c.clock.Now()
 	in := h.m.Data.Len()
 	out := g.Do(req)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -68,10 +69,10 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 		defer wg.Wait()
 		wg.Go(func() { (&control{c: c}).serve(ctx, l) })
 	}
-	fmt.Fprintf(std.Out, "ready name=%s fsid=%s conf=%s mon_host=%s\n", c.Name(), c.FSID(), path, c.MonHost())
+	fmt.Fprintf(std.Out, "ready name=%s fsid=%s conf=%s mon_host=%s seed=%d\n", c.Name(), c.FSID(), path, c.MonHost(), c.Seed())
 	giveBack(ctx, c)
 	if k.save != "" {
-		return saveCluster(c, k.save)
+		return writeFile(k.save, c.Save)
 	}
 	return nil
 }
@@ -81,6 +82,7 @@ type fakecephOptions struct {
 	name, keyType, listen, dir, mode, socket, save, load string
 	osds, mons, release                                  int
 	pools, erasure                                       []string
+	seed                                                 uint64
 	verbose                                              bool
 }
 
@@ -99,6 +101,7 @@ func (k *fakecephOptions) flags() *pflag.FlagSet {
 	f.StringVar(&k.socket, "control", "", "path of a Unix socket that takes commands to make faults")
 	f.StringVar(&k.save, "save", "", "file to which the whole state is saved at the end")
 	f.StringVar(&k.load, "load", "", "file of a saved state to begin with; it also says what the cluster is made of")
+	f.Uint64Var(&k.seed, "seed", 0, "what faults with a chance decide by, to repeat a run (default: random; the ready line tells)")
 	f.BoolVar(&k.verbose, "verbose", false, "log to standard error")
 	return f
 }
@@ -111,9 +114,9 @@ func (k *fakecephOptions) options(f *pflag.FlagSet, std streams.Streams) ([]fake
 	}
 	for name, opt := range map[string]fakecluster.Option{
 		"name": fakecluster.Name(k.name), "osds": fakecluster.OSDs(k.osds), "mons": fakecluster.Mons(k.mons),
-		"release": fakecluster.Release(k.release),
+		"release": fakecluster.Release(k.release), "seed": fakecluster.Seed(k.seed),
 	} {
-		if f.Changed(name) || k.load == "" {
+		if f.Changed(name) || k.load == "" && name != "seed" {
 			opts = append(opts, opt)
 		}
 	}
@@ -159,9 +162,9 @@ func (k *fakecephOptions) start(ctx context.Context, opts []fakecluster.Option) 
 	return c, nil
 }
 
-// saveCluster saves a cluster to a file, which is the old one or the new one but
-// never half of it. Only its owner may read it: it holds all keys.
-func saveCluster(c *fakecluster.Cluster, path string) (err error) {
+// writeFile writes a file that is the old one or the new one but never half of it.
+// Only its owner may read it: a saved cluster holds all keys.
+func writeFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -172,7 +175,7 @@ func saveCluster(c *fakecluster.Cluster, path string) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if err := c.Save(f); err != nil {
+	if err := write(f); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

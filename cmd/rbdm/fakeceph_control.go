@@ -72,7 +72,10 @@ func listenControl(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, link KEY=VALUE…, unlink ID|all, stored, save FILE, crash [osd.N] [seed=N], recover, backoff KEY=VALUE…, unbackoff ID|all, full osd.N none|nearfull|backfillfull|full")
+var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, " +
+	"link KEY=VALUE…, unlink ID|all, partition KEY=VALUE…, heal ID|all, backoff KEY=VALUE…, unbackoff ID|all, " +
+	"disk osd.N KEY=VALUE…, full osd.N none|nearfull|backfillfull|full, crash [osd.N] [seed=N], recover, " +
+	"record, events FILE, stored, save FILE")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -95,7 +98,7 @@ func (k *control) do(words []string) (string, error) {
 		if len(rest) == 0 {
 			return "", errUsage
 		}
-		return "ok", saveCluster(k.c, strings.Join(rest, " "))
+		return "ok", writeFile(strings.Join(rest, " "), k.c.Save)
 	case "crash":
 		return k.crash(rest)
 	case "recover":
@@ -107,11 +110,27 @@ func (k *control) do(words []string) (string, error) {
 		}
 		return k.add("fault", k.c.Inject(f)), nil
 	case "link":
-		daemon, l, err := parseLink(rest)
+		user, daemon, l, err := parseLink(rest)
 		if err != nil {
 			return "", err
 		}
-		return k.add("link", k.c.SetLink(daemon, l)), nil
+		return k.add("link", k.c.SetLinkOf(user, daemon, l)), nil
+	case "partition":
+		users, daemons, err := parsePartition(rest)
+		if err != nil {
+			return "", err
+		}
+		return k.add("partition", k.c.Partition(users, daemons)), nil
+	case "disk":
+		return "ok", k.disk(rest)
+	case "record":
+		k.c.Record()
+		return "ok", nil
+	case "events":
+		if len(rest) == 0 {
+			return "", errUsage
+		}
+		return "ok", writeFile(strings.Join(rest, " "), k.c.WriteRecord)
 	case "full":
 		return "ok", k.full(rest)
 	case "backoff":
@@ -124,11 +143,15 @@ func (k *control) do(words []string) (string, error) {
 			return "", err
 		}
 		return k.add("backoff", end), nil
-	case "unfault", "unlink", "unbackoff":
+	case "unfault", "unlink", "unbackoff", "heal":
 		if len(rest) != 1 {
 			return "", errUsage
 		}
-		return "ok", k.remove(strings.TrimPrefix(words[0], "un"), rest[0])
+		kind := strings.TrimPrefix(words[0], "un")
+		if kind == "heal" {
+			kind = "partition"
+		}
+		return "ok", k.remove(kind, rest[0])
 	}
 	return "", errUsage
 }
@@ -176,11 +199,50 @@ func (k *control) full(words []string) error {
 	if !ok {
 		return fmt.Errorf("%s is no kind of fullness", words[1])
 	}
-	osd, err := strconv.Atoi(strings.TrimPrefix(words[0], "osd."))
-	if err != nil || osd < 0 || osd >= k.c.OSDCount() {
-		return fmt.Errorf("there is no daemon %s", words[0])
+	osd, err := k.osd(words[0])
+	if err == nil {
+		k.c.SetFull(osd, f)
 	}
-	k.c.SetFull(osd, f)
+	return err
+}
+
+// osd reads the name of an OSD.
+func (k *control) osd(name string) (int, error) {
+	id, ok := strings.CutPrefix(name, "osd.")
+	n, err := strconv.Atoi(id)
+	if !ok || err != nil || n < 0 || n >= k.c.OSDCount() {
+		return 0, fmt.Errorf("there is no daemon %s", name)
+	}
+	return n, nil
+}
+
+// disk reads and sets how slow a disk is; without keys it is as fast as memory.
+func (k *control) disk(words []string) error {
+	if len(words) == 0 {
+		return errUsage
+	}
+	osd, err := k.osd(words[0])
+	if err != nil {
+		return err
+	}
+	var d fakecluster.Disk
+	for _, w := range words[1:] {
+		switch key, value, _ := strings.Cut(w, "="); key {
+		case "latency":
+			d.Latency, err = time.ParseDuration(value)
+		case "bandwidth":
+			d.Bandwidth, err = strconv.ParseInt(value, 10, 64)
+		default:
+			err = errors.New("unknown key of a disk")
+		}
+		if err == nil && (d.Latency < 0 || d.Bandwidth < 0) {
+			err = errors.New("must not be less than 0")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", w, err)
+		}
+	}
+	k.c.SetDisk(osd, d)
 	return nil
 }
 
@@ -275,6 +337,18 @@ func parseFault(words []string) (f fakecluster.Fault, err error) {
 			f.Times, err = strconv.Atoi(value)
 		case "delay":
 			f.Delay, err = time.ParseDuration(value)
+		case "jitter":
+			f.Jitter, err = time.ParseDuration(value)
+		case "chance":
+			f.Chance, err = strconv.ParseFloat(value, 64)
+		case "reorder":
+			f.Reorder, err = strconv.Atoi(value)
+		case "truncate":
+			f.Truncate, err = strconv.Atoi(value)
+		case "op-errno":
+			var n int
+			n, err = strconv.Atoi(value)
+			f.OpErrno = errno.Errno(n)
 		case "errno":
 			var n int
 			n, err = strconv.Atoi(value)
@@ -299,8 +373,23 @@ func parseFault(words []string) (f fakecluster.Fault, err error) {
 	return f, nil
 }
 
-// parseLink reads what a daemon's connections, or all, are to be like.
-func parseLink(words []string) (daemon string, l fakecluster.Link, err error) {
+// parsePartition reads between whom nothing is to pass.
+func parsePartition(words []string) (users, daemons []string, err error) {
+	for _, w := range words {
+		switch key, value, _ := strings.Cut(w, "="); key {
+		case "user":
+			users = append(users, value)
+		case "daemon":
+			daemons = append(daemons, value)
+		default:
+			return nil, nil, fmt.Errorf("unknown key %q of a partition", key)
+		}
+	}
+	return users, daemons, nil
+}
+
+// parseLink reads what connections are to be like: of a user or a daemon, or all.
+func parseLink(words []string) (user, daemon string, l fakecluster.Link, err error) {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
 		number := map[string]*int64{
@@ -314,6 +403,8 @@ func parseLink(words []string) (daemon string, l fakecluster.Link, err error) {
 			}
 		case key == "daemon":
 			daemon = value
+		case key == "user":
+			user = value
 		case key == "latency":
 			l.Latency, err = time.ParseDuration(value)
 		case key == "refuse":
@@ -321,13 +412,13 @@ func parseLink(words []string) (daemon string, l fakecluster.Link, err error) {
 		case key == "freeze":
 			l.Freeze = true
 		default:
-			return "", l, fmt.Errorf("unknown key %q of a link", key)
+			return "", "", l, fmt.Errorf("unknown key %q of a link", key)
 		}
 		if err != nil {
-			return "", l, fmt.Errorf("%s: %w", w, err)
+			return "", "", l, fmt.Errorf("%s: %w", w, err)
 		}
 	}
-	return daemon, l, nil
+	return user, daemon, l, nil
 }
 
 // parseBackoff reads for which objects clients are to wait.

@@ -72,6 +72,12 @@ func say(t *testing.T, socket, command string) string {
 	return strings.TrimSpace(line)
 }
 
+func TestFakeCephTellsItsSeed(t *testing.T) {
+	if f := startFake(t, "--dir", t.TempDir(), "--seed", "12"); f.word("seed") != "12" {
+		t.Error(f.ready)
+	}
+}
+
 func TestFakeCephSavesAndLoads(t *testing.T) {
 	dir := t.TempDir()
 	state, socket := filepath.Join(dir, "state"), filepath.Join(dir, "control")
@@ -91,6 +97,9 @@ func TestFakeCephSavesAndLoads(t *testing.T) {
 			t.Fatal(info, err)
 		}
 		b := startFake(t, "--dir", dir, "--load", path)
+		if b.word("seed") == a.word("seed") {
+			t.Error("the same seed by chance")
+		}
 		if b.word("fsid") != a.word("fsid") || b.word("name") != "x" {
 			t.Errorf("%s, not %s", b.ready, a.ready)
 		}
