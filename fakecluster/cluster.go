@@ -492,6 +492,9 @@ func (c *Cluster) StartMgr() error {
 	c.makeMgrMap()
 	c.mgrmap.Epoch, c.mgrmap.ActiveChange = epoch+1, denc.TimeOf(c.clock.Now())
 	c.pushAll("mgrmap")
+	if len(c.support.tasks) > 0 {
+		c.support.work()
+	}
 	return nil
 }
 

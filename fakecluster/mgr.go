@@ -53,6 +53,31 @@ const (
 
 // HandleMessage implements msgr2.Handler.
 func (s *mgrSession) HandleMessage(conn *msgr2.Conn, m *msgr2.Message) {
+	var v verdict
+	if fs := &s.mgr.c.faults; fs.active() {
+		e := fs.event(s.mgr.name, conn, s.user, m)
+		var cmd wire.MgrCommand
+		var legacy wire.Command
+		switch {
+		case m.Type == wire.TypeMgrCommand && wire.Decode(&cmd, m.Front) == nil:
+			e.Command = commandPrefix(cmd.Cmd)
+		case m.Type == wire.TypeCommand && wire.Decode(&legacy, m.Front) == nil:
+			e.Command = commandPrefix(legacy.Cmd)
+		}
+		v = fs.judge(e)
+	}
+	switch {
+	case v.disconnect:
+		_ = conn.Close()
+	case v.drop:
+	case v.delay > 0:
+		s.mgr.c.after(v.delay, func() { s.handle(conn, m, v) })
+	default:
+		s.handle(conn, m, v)
+	}
+}
+
+func (s *mgrSession) handle(conn *msgr2.Conn, m *msgr2.Message, v verdict) {
 	c := s.mgr.c
 	read := func(f wire.Front) bool {
 		if err := wire.Decode(f, m.Front); err != nil {
@@ -62,27 +87,16 @@ func (s *mgrSession) HandleMessage(conn *msgr2.Conn, m *msgr2.Message) {
 		}
 		return true
 	}
-	var v verdict
-	if fs := &c.faults; fs.active() {
-		v = fs.judge(fs.event(s.mgr.name, conn, s.user, m))
-	}
-	if v.drop {
-		return
-	}
-	if v.disconnect {
-		_ = conn.Close()
-		return
-	}
 	switch m.Type {
 	case wire.TypeMgrCommand:
 		var f wire.MgrCommand
 		if read(&f) {
-			s.command(&f, m)
+			s.command(&f, m, v)
 		}
 	case wire.TypeCommand:
 		var f wire.Command
 		if read(&f) {
-			s.legacyCommand(&f, m)
+			s.legacyCommand(&f, m, v)
 		}
 	case wire.TypeMgrOpen:
 		var f wire.MgrOpen
@@ -107,23 +121,26 @@ func (s *mgrSession) HandleMessage(conn *msgr2.Conn, m *msgr2.Message) {
 	}
 }
 
-func (s *mgrSession) command(f *wire.MgrCommand, m *msgr2.Message) {
-	e, status, out := s.run(f.Cmd, m.Data.Bytes())
+func (s *mgrSession) command(f *wire.MgrCommand, m *msgr2.Message, v verdict) {
+	e, status, out := s.run(f.Cmd, m.Data.Bytes(), v)
 	reply := frontMessage(&wire.MgrCommandReply{Result: e.Result(), Status: status}, m.TID)
 	reply.Data = msgr2.NewData(out)
 	s.mgr.c.faults.send(s.mgr.name, s.conn, s.user, reply)
 }
 
 // legacyCommand answers what clients "tell" the manager.
-func (s *mgrSession) legacyCommand(f *wire.Command, m *msgr2.Message) {
-	e, status, out := s.run(f.Cmd, m.Data.Bytes())
+func (s *mgrSession) legacyCommand(f *wire.Command, m *msgr2.Message, v verdict) {
+	e, status, out := s.run(f.Cmd, m.Data.Bytes(), v)
 	reply := frontMessage(&wire.CommandReply{Result: e.Result(), Status: status}, m.TID)
 	reply.Data = msgr2.NewData(out)
 	s.mgr.c.faults.send(s.mgr.name, s.conn, s.user, reply)
 }
 
-func (s *mgrSession) run(cmd []string, in []byte) (errno.Errno, string, []byte) {
+func (s *mgrSession) run(cmd []string, in []byte, v verdict) (errno.Errno, string, []byte) {
 	c := s.mgr.c
+	if v.errno != 0 {
+		return v.errno, "", nil
+	}
 	args, err := parseCommand(cmd)
 	if err != nil {
 		c.log.Warn("command not understood", "mgr", s.mgr.name, "command", cmd, "err", err)

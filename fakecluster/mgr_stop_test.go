@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/fakecluster"
+	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd"
 )
 
 func TestCommandsWaitForAStoppedManager(t *testing.T) {
@@ -35,6 +37,51 @@ func TestCommandsWaitForAStoppedManager(t *testing.T) {
 			must(t, <-done)
 		})
 	}
+}
+
+// TestFaultsStrikeTheManager also lets a schedule and a task wait for a manager
+// that is stopped.
+func TestFaultsStrikeTheManager(t *testing.T) {
+	clock := fakecluster.NewManualClock(time.Now().Truncate(time.Minute).Add(30 * time.Second))
+	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.WithClock(clock))
+	cl := connect(t, c, "client.admin")
+	c.Inject(fakecluster.Fault{Daemon: "mgr.x", Command: "pg stat", Errno: rados.ErrBusy, Times: 1})
+	if _, err := mgr(t, cl, "pg stat"); !errors.Is(err, rados.ErrBusy) {
+		t.Fatal(err)
+	}
+	c.Inject(fakecluster.Fault{Daemon: "mgr.x", Command: "pg stat", Delay: time.Second, Times: 1})
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := cl.MgrCommand(t.Context(), map[string]string{"prefix": "pg stat"}, nil)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatal("not delayed", err)
+	case <-time.After(30 * time.Millisecond):
+	}
+	clock.Advance(time.Second)
+	must(t, <-done)
+
+	io := open(t, cl, "rbd")
+	_, err := rbd.Create(t.Context(), io, "image", 8<<20, rbd.CreateOptions{})
+	must(t, err)
+	_, err = rbd.TrashMove(t.Context(), io, "image", rbd.MoveOptions{})
+	must(t, err)
+	_, err = mgr(t, cl, "rbd trash purge schedule add", "level_spec", "rbd/", "interval", "1m")
+	must(t, err)
+	c.StopMgr()
+	clock.Advance(2 * time.Minute)
+	time.Sleep(20 * time.Millisecond)
+	if l, err := rbd.TrashList(t.Context(), io); err != nil || len(l) != 1 {
+		t.Fatal("a stopped manager worked", l, err)
+	}
+	must(t, c.StartMgr())
+	clock.Advance(time.Minute)
+	eventually(t, "the trash is empty", func() bool {
+		l, err := rbd.TrashList(t.Context(), io)
+		return err == nil && len(l) == 0
+	})
 }
 
 func TestAFrozenLinkIsAPartition(t *testing.T) {

@@ -56,6 +56,10 @@ func (s *support) tick() {
 	now := c.clock.Now()
 	last := s.lastTick
 	s.lastTick = now
+	if !c.mgr.running() {
+		c.mu.Unlock()
+		return // what would be due is not made up for
+	}
 	work := append(s.dueImages(last, now), s.dueTrash(last, now)...)
 	c.mu.Unlock()
 	for _, d := range work {

@@ -363,7 +363,7 @@ func (s *support) workOne() bool {
 	c.mu.Lock()
 	now := c.clock.Now()
 	i := slices.IndexFunc(s.tasks, func(t *task) bool { return !t.retryAt.After(now) })
-	if i < 0 || c.ctx.Err() != nil {
+	if i < 0 || c.ctx.Err() != nil || !c.mgr.running() {
 		s.working = false
 		c.mu.Unlock()
 		return false

@@ -67,7 +67,7 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 		}
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		wg.Go(func() { (&control{c: c}).serve(ctx, l) })
+		wg.Go(func() { (&control{c: c, clock: k.clock}).serve(ctx, l) })
 	}
 	fmt.Fprintf(std.Out, "ready name=%s fsid=%s conf=%s mon_host=%s seed=%d\n", c.Name(), c.FSID(), path, c.MonHost(), c.Seed())
 	giveBack(ctx, c)
@@ -83,6 +83,7 @@ type fakecephOptions struct {
 	osds, mons, release                                  int
 	pools, erasure                                       []string
 	seed                                                 uint64
+	clock                                                *fakecluster.RunningClock
 	verbose                                              bool
 }
 
@@ -109,8 +110,9 @@ func (k *fakecephOptions) flags() *pflag.FlagSet {
 // options returns what the cluster is told. With --load, what is not given is as
 // it was saved.
 func (k *fakecephOptions) options(f *pflag.FlagSet, std streams.Streams) ([]fakecluster.Option, error) {
+	k.clock = fakecluster.NewRunningClock()
 	opts := []fakecluster.Option{
-		fakecluster.Listen(k.listen), fakecluster.Pools(k.pools...), fakecluster.ErasurePools(k.erasure...),
+		fakecluster.WithClock(k.clock), fakecluster.Listen(k.listen), fakecluster.Pools(k.pools...), fakecluster.ErasurePools(k.erasure...),
 	}
 	for name, opt := range map[string]fakecluster.Option{
 		"name": fakecluster.Name(k.name), "osds": fakecluster.OSDs(k.osds), "mons": fakecluster.Mons(k.mons),

@@ -21,7 +21,8 @@ import (
 // control lets scripts make faults in a running cluster: a Unix socket that
 // takes one command a line and answers each with one line, "ok…" or "error: …".
 type control struct {
-	c *fakecluster.Cluster
+	c     *fakecluster.Cluster
+	clock *fakecluster.RunningClock
 
 	mu   sync.Mutex
 	last int                          // number of a fault or link
@@ -75,7 +76,7 @@ func listenControl(path string) (net.Listener, error) {
 var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, " +
 	"link KEY=VALUE…, unlink ID|all, partition KEY=VALUE…, heal ID|all, backoff KEY=VALUE…, unbackoff ID|all, " +
 	"disk osd.N KEY=VALUE…, full osd.N none|nearfull|backfillfull|full, crash [osd.N] [seed=N], recover, " +
-	"record, events FILE, stored, save FILE")
+	"advance DURATION, record, events FILE, stored, save FILE")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -123,6 +124,16 @@ func (k *control) do(words []string) (string, error) {
 		return k.add("partition", k.c.Partition(users, daemons)), nil
 	case "disk":
 		return "ok", k.disk(rest)
+	case "advance":
+		if len(rest) != 1 {
+			return "", errUsage
+		}
+		d, err := time.ParseDuration(rest[0])
+		if err != nil {
+			return "", err
+		}
+		k.clock.Advance(d)
+		return "ok " + k.clock.Now().UTC().Format(time.RFC3339), nil
 	case "record":
 		k.c.Record()
 		return "ok", nil

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rbdm/rbdm/fakecluster"
 )
 
 func TestFakeCephControl(t *testing.T) {
-	c := fakecluster.New(t, fakecluster.OSDs(2), fakecluster.Pools("rbd"))
+	clock := fakecluster.NewRunningClock()
+	c := fakecluster.New(t, fakecluster.OSDs(2), fakecluster.Pools("rbd"), fakecluster.WithClock(clock))
 	path := filepath.Join(t.TempDir(), "control")
 	l, err := listenControl(path)
 	if err != nil {
@@ -21,7 +23,7 @@ func TestFakeCephControl(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); (&control{c: c}).serve(ctx, l) }()
+	go func() { defer close(done); (&control{c: c, clock: clock}).serve(ctx, l) }()
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +80,8 @@ func TestFakeCephControl(t *testing.T) {
 		{"disk osd.0 latency=-2ms", "error: latency=-2ms: must not be"},
 		{"disk osd.0 color=red", "error: color=red: unknown key"},
 		{"disk mon.0", "error: there is no daemon mon.0"},
+		{"advance 1h", "ok " + time.Now().Add(time.Hour).UTC().Format("2006-01-02T")},
+		{"advance far", "error: time: invalid duration"},
 		{"record", "ok"},
 		{"events " + filepath.Join(t.TempDir(), "events"), "ok"},
 		{"unfault all", "ok"},
