@@ -38,7 +38,9 @@ func (j *journalReplica) sync(ctx context.Context) error {
 	if err := j.local.AcquireLock(ctx); err != nil {
 		return fmt.Errorf("lock the local image: %w", err)
 	}
-	writable, err := rbd.OpenByID(ctx, r.ns.remote, j.remote.ID(), rbd.OpenOptions{ExternalReplay: true, Logger: r.log})
+	// It records what it does: as the holder of the lock it carries out, too, what
+	// the image's users ask for, and all of that belongs into the journal.
+	writable, err := rbd.OpenByID(ctx, r.ns.remote, j.remote.ID(), rbd.OpenOptions{Logger: r.log})
 	if err != nil {
 		return fmt.Errorf("open the remote image to mark where to copy from: %w", err)
 	}
@@ -117,7 +119,7 @@ func (j *journalReplica) dropOldPoints(ctx context.Context) error {
 	if len(points) == 0 {
 		return nil
 	}
-	writable, err := rbd.OpenByID(ctx, j.r.ns.remote, j.remote.ID(), rbd.OpenOptions{ExternalReplay: true, Logger: j.r.log})
+	writable, err := rbd.OpenByID(ctx, j.r.ns.remote, j.remote.ID(), rbd.OpenOptions{Logger: j.r.log})
 	if err != nil {
 		return fmt.Errorf("open the remote image to remove what was copied from: %w", err)
 	}
