@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rbdm/rbdm/journal"
@@ -135,12 +136,19 @@ func (j *journalReplica) apply(ctx, writing context.Context, events *rbd.EventRe
 		return err
 	}
 	size := len(e.Data)
-	return events.Apply(writing, ev, func(err error) {
+	done := func(err error) {
 		if err == nil {
 			e.Committed()
 			j.stats.applied(size)
 		}
-	})
+	}
+	if ev.Type == jwire.EventSnapCreate && strings.HasPrefix(ev.Name, syncPointPrefix) {
+		// What a daemon copies the primary from is of no use here, and would stay when
+		// this site is promoted before the primary's journal removes it.
+		done(nil)
+		return nil
+	}
+	return events.Apply(writing, ev, done)
 }
 
 // follow makes a local tag that says what the remote one says, seen from here.
