@@ -120,6 +120,8 @@ func (r *imageReplayer) run(ctx context.Context) {
 			r.say(wire.MirrorStatusUnknown, errNotPrimary.Error())
 		case errors.Is(err, errDisconnected):
 			r.say(wire.MirrorStatusError, errDisconnected.Error())
+		case errors.Is(err, errSplitBrain):
+			r.say(wire.MirrorStatusError, errSplitBrain.Error())
 		default:
 			r.log.Warn("replay failed", "err", err, "retry", pause)
 			r.say(wire.MirrorStatusError, "error bootstrapping replay: "+err.Error())

@@ -28,6 +28,8 @@ type journalReplica struct {
 	client jwire.ClientData
 	stats  journalStats
 	delay  replayDelay
+	// predecessors are those of the remote journal's tags, for watch.
+	predecessors map[uint64]jwire.TagPredecessor
 }
 
 // journalOptions are those of the configuration.
@@ -100,6 +102,7 @@ func (r *imageReplayer) journalSession(ctx context.Context, local, remote *rbd.I
 	} else if err := j.dropOldPoints(ctx); err != nil {
 		return err
 	}
+	r.say(wire.MirrorStatusStartingReplay, "starting replay")
 	return j.replay(ctx)
 }
 

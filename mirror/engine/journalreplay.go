@@ -55,6 +55,7 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	defer giveUp()
 	defer cancel(nil)
 	watchers.Go(func() error { j.watch(ctx, cancel); return nil })
+	watchers.Go(func() error { j.watchLocal(ctx, cancel); return nil })
 	watchers.Go(func() error {
 		<-ctx.Done()
 		rest(writing, closeTimeout)
@@ -201,48 +202,78 @@ func (j *journalReplica) seenFromHere(uuid string) string {
 	return uuid
 }
 
-// watch shows the status and ends the replay when something else is to be done:
-// the remote image was demoted and all is applied, a resync is asked for, the
-// image is no longer mirrored.
+// watch shows the status and ends the replay when something else is to be done as
+// far as the remote site tells: its image was demoted and all is applied, or is no
+// longer mirrored, or this site is disconnected.
 func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc) {
 	r := j.r
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last, configured := time.Time{}, time.Now()
-	_, news := j.ours.State()
+	var last time.Time
+	configured := time.Now()
 	for {
+		head, here := j.head(), j.here()
+		behind := j.behind(ctx, head, here)
+		if ctx.Err() != nil {
+			return
+		}
+		r.say(wire.MirrorStatusReplaying, j.stats.describe(head, here, behind))
+		if time.Since(last) >= time.Second/2 {
+			last = time.Now()
+			if err := j.check(ctx, behind == 0); err != nil {
+				end(err)
+				return
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-news:
 		case <-tick.C:
 		case <-r.kick:
 			configured = time.Time{}
 		}
-		select {
-		case <-news: // a promotion here shows in the local journal
-			_, news = j.ours.State()
-			last = time.Time{}
-		default:
-		}
-		if !last.IsZero() && time.Since(configured) > recheck {
+		if time.Since(configured) > recheck {
 			configured = time.Now()
 			if err := j.delay.read(ctx, j.local); err != nil && ctx.Err() == nil {
 				r.log.Warn("the local image's configuration was not read", "err", err)
 			}
 		}
-		head, here := j.head(), j.here()
-		behind := entriesBehind(head, here)
-		r.say(wire.MirrorStatusReplaying, j.stats.describe(head, here))
-		if time.Since(last) < time.Second/2 {
-			continue
-		}
-		last = time.Now()
-		if err := j.check(ctx, behind == 0); err != nil {
+	}
+}
+
+// watchLocal is watch for what the local site tells: a promotion or the wish for a
+// resync, which show in the local journal. The other site may not answer.
+func (j *journalReplica) watchLocal(ctx context.Context, end context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		_, news := j.ours.State()
+		if err := j.checkLocal(ctx); err != nil {
 			end(err)
 			return
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		case <-tick.C:
+		}
 	}
+}
+
+// checkLocal returns why the replay is to end, nil if it goes on.
+func (j *journalReplica) checkLocal(ctx context.Context) error {
+	resync, err := j.r.journalResyncRequested(ctx, j.local.ID())
+	if err != nil {
+		return err
+	}
+	if resync {
+		return errResync
+	}
+	if _, owner, err := rbd.NewestTag(ctx, j.ours); err == nil && owner.MirrorUUID == jwire.LocalOwner {
+		return errPromoted
+	}
+	return nil
 }
 
 // check returns why the replay is to end, nil if it goes on.
@@ -253,18 +284,8 @@ func (j *journalReplica) check(ctx context.Context, drained bool) error {
 	if errors.Is(err, rados.ErrNotFound) || err == nil && e.State == wire.MirrorImageDisabling {
 		return errAgain
 	}
-	resync, err := j.r.journalResyncRequested(ctx, j.local.ID())
-	if err != nil {
-		return err
-	}
-	if resync {
-		return errResync
-	}
 	if err := j.checkClient(ctx); err != nil {
 		return err
-	}
-	if _, owner, err := rbd.NewestTag(ctx, j.ours); err == nil && owner.MirrorUUID == jwire.LocalOwner {
-		return errPromoted
 	}
 	if !drained {
 		return nil
@@ -279,7 +300,7 @@ func (j *journalReplica) check(ctx context.Context, drained bool) error {
 	if err := j.theirs.Refresh(ctx); err != nil {
 		return nil
 	}
-	if entriesBehind(j.head(), j.here()) > 0 {
+	if j.behind(ctx, j.head(), j.here()) > 0 {
 		return nil
 	}
 	return errNotPrimary

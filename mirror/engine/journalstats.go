@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	jwire "github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados"
 )
 
 // journalStats is how fast a journal is replayed.
@@ -46,26 +50,58 @@ func (s *journalStats) rates() (entries, bytes float64) {
 	return 0, 0
 }
 
-// entriesBehind returns how many entries lie between two positions, as far as that
-// is known: of an older tag nobody knows how many there were.
-func entriesBehind(head, here *jwire.ObjectPosition) uint64 {
-	switch {
-	case head == nil:
-		return 0
-	case here == nil, here.TagTID < head.TagTID:
-		return head.EntryTID + 1
-	case here.TagTID > head.TagTID || here.EntryTID >= head.EntryTID:
+// behind returns how many entries lie between two positions, as far as the tags that
+// the remote journal still has can tell: where one ended is what the next one says of
+// its predecessor.
+func (j *journalReplica) behind(ctx context.Context, head, here *jwire.ObjectPosition) uint64 {
+	return entriesBehind(head, here, func(tag uint64) (p jwire.TagPredecessor) {
+		p, ok := j.predecessors[tag]
+		if ok {
+			return p
+		}
+		t, err := j.theirs.Tag(ctx, tag)
+		if err != nil && !errors.Is(err, rados.ErrNotFound) {
+			return p // perhaps the next time
+		}
+		var data jwire.TagData
+		if rd := denc.NewReader(t.Data); err == nil {
+			if data.Decode(rd); rd.Err() == nil && (data.Predecessor.MirrorUUID == jwire.LocalOwner || data.Predecessor.MirrorUUID == jwire.OrphanOwner) {
+				p = data.Predecessor
+			}
+		}
+		if j.predecessors == nil {
+			j.predecessors = make(map[uint64]jwire.TagPredecessor)
+		}
+		j.predecessors[tag] = p
+		return p
+	})
+}
+
+// entriesBehind is behind; predecessor returns that of a tag.
+func entriesBehind(head, here *jwire.ObjectPosition, predecessor func(tag uint64) jwire.TagPredecessor) (n uint64) {
+	if head == nil {
 		return 0
 	}
-	return head.EntryTID - here.EntryTID
+	at := *head
+	for here == nil || at.TagTID > here.TagTID {
+		n += at.EntryTID + 1
+		p := predecessor(at.TagTID)
+		if !p.CommitValid || p.TagTID >= at.TagTID {
+			return n
+		}
+		at = jwire.ObjectPosition{TagTID: p.TagTID, EntryTID: p.EntryTID}
+	}
+	if at.TagTID == here.TagTID && at.EntryTID > here.EntryTID {
+		n += at.EntryTID - here.EntryTID
+	}
+	return n
 }
 
 // describe returns the description of a replica that follows a journal, in the form
 // of Ceph's daemon (src/tools/rbd_mirror/image_replayer/journal/
 // ReplayStatusFormatter.cc).
-func (s *journalStats) describe(head, here *jwire.ObjectPosition) string {
+func (s *journalStats) describe(head, here *jwire.ObjectPosition, behind uint64) string {
 	entries, bytes := s.rates()
-	behind := entriesBehind(head, here)
 	var b strings.Builder
 	fmt.Fprintf(&b, `replaying, {"bytes_per_second":%s,"entries_behind_primary":%d,"entries_per_second":%s`, decimal(bytes), behind, decimal(entries))
 	fmt.Fprintf(&b, `,"non_primary_position":%s,"primary_position":%s`, position(here), position(head))
