@@ -92,7 +92,7 @@ func (s *monSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 // handle handles a message: at once if it can do without a quorum.
 func (s *monSession) handle(m *msgr2.Message, v verdict) {
 	switch m.Type {
-	case wire.TypeMonCommand, wire.TypeAuth, typePing, wire.TypeCommand:
+	case wire.TypeMonCommand, wire.TypeAuth, wire.TypeMonGetMap, wire.TypeMonSubscribe, wire.TypeGetConfig, typePing, wire.TypeCommand:
 	default:
 		if !s.caps.permits("mon", accessR, "", nil) {
 			return // a monitor does not even say no
@@ -210,7 +210,7 @@ func (s *monSession) subscribe(what map[string]wire.Subscription) {
 			// subscription back.
 			maps.DeleteFunc(s.subs, func(old string, _ wire.Subscription) bool { return strings.HasPrefix(old, "log-") })
 		}
-		if name == "osdmap" && !s.caps.permits("osd", accessR, "", nil) {
+		if !s.mayFollow(name) {
 			continue
 		}
 		s.subs[name] = what[name]
@@ -220,6 +220,15 @@ func (s *monSession) subscribe(what map[string]wire.Subscription) {
 	if s.conn.Features()&statefulSubs == 0 {
 		s.send(&wire.MonSubscribeAck{Interval: 300, FSID: c.fsid}, 0)
 	}
+}
+
+// mayFollow reports whether a subscription is the client's to make. A monitor
+// does not say that it is not.
+func (s *monSession) mayFollow(name string) bool {
+	if name == "monmap" || name == "config" {
+		return true
+	}
+	return s.caps.permits("mon", accessR, "", nil) && (name != "osdmap" || s.caps.permits("osd", accessR, "", nil))
 }
 
 // push sends what a subscription waits for, if there is something. The
