@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror cli-diff bench-cli clean
+.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror fake-python bench-fake cli-diff bench-cli clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -59,6 +59,12 @@ conformance: ## Ceph's own test suites against the fake cluster (root, Debian)
 
 fake-mirror: ## Ceph's own rbd-mirror between two fake clusters (root, Debian)
 	scripts/fake-mirror 16 18 20
+
+fake-python: ## Ceph's Python bindings on a fake and on a real cluster: every answer the same (root, Debian)
+	scripts/fake-python 16 20
+
+bench-fake: ## rados bench on a fake and on a real cluster, start-up and memory (root, Debian)
+	scripts/bench-fake
 
 clean:
 	rm -rf bin dist

@@ -165,7 +165,7 @@ func osdProfile(name string, g osdGrant) []osdGrant {
 		// Children and mirroring of other pools are looked at.
 		return []osdGrant{
 			{prefix: "rbd_children", access: accessClassR}, {prefix: "rbd_mirroring", access: accessClassR},
-			{prefix: "rbd_info", access: accessR}, with(accessAll),
+			{prefix: "rbd_info", access: accessR}, {prefix: "rbd_info", class: "rbd", method: "metadata_list"}, with(accessAll),
 		}
 	case "rbd-read-only":
 		return []osdGrant{
