@@ -12,6 +12,9 @@
 //	 ├ journal       what is done to an image with the feature is recorded before
 //	 └ parent        the image below a clone, opened read-only at its snapshot
 //
+// A Group holds images that are taken snapshots of, and taken back to them, together:
+// at one instant, with the exclusive locks of all of them.
+//
 // Who takes the exclusive lock of an image with the journaling feature applies what
 // the last owner left in the journal. An image whose journal lets another site write
 // is read-only (rados.ErrReadOnly) but for the mirroring engine.

@@ -452,3 +452,29 @@ func TestGroupSnapshotInJournal(t *testing.T) {
 		x.clean()
 	})
 }
+
+// TestGroupOfReplica: neither a replica nor an image that is locked by hand is
+// changed by what is done to its group.
+func TestGroupOfReplica(t *testing.T) {
+	x := newGroupTest(t, 20)
+	_, err := x.g.CreateSnapshot(x.ctx, "before", SnapshotOptions{})
+	x.check(err)
+	x.check(x.g.RemoveSnapshot(x.ctx, "before"))
+	_, err = Create(x.ctx, x.io, "replica", 1<<20, CreateOptions{NonPrimary: true})
+	x.check(err)
+	x.check(x.g.AddImage(x.ctx, x.io, "replica"))
+	_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
+	x.fails(err, rados.ErrReadOnly)
+	x.clean()
+	id, err := LookupID(x.ctx, x.io, "replica")
+	x.check(err)
+	x.check(x.g.RemoveImage(x.ctx, x.io, id))
+	a, err := LookupID(x.ctx, x.io, "a")
+	x.check(err)
+	op := rados.NewOp()
+	callLock(op, "by hand", "")
+	x.check(x.io.Operate(x.ctx, headerPrefix+a, op))
+	_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
+	x.fails(err, rados.ErrReadOnly)
+	x.clean()
+}
