@@ -33,6 +33,9 @@ type backoffRule struct {
 	Backoff
 	pool int64
 	sent []sentBackoff
+	// waits says that the rule is of a group that has too few OSDs, and ends when
+	// it has enough.
+	waits bool
 }
 
 // sentBackoff is a block that a client was sent.
@@ -65,15 +68,15 @@ func (c *Cluster) Backoff(b Backoff) (release func(), err error) {
 		defer k.mu.Unlock()
 		if i := slices.Index(k.rules, r); i >= 0 {
 			k.rules = slices.Delete(k.rules, i, i+1)
-			r.release()
+			r.release(c.Epoch())
 		}
 	}, nil
 }
 
 // release lets all clients go on that were told to wait.
-func (r *backoffRule) release() {
+func (r *backoffRule) release(epoch uint32) {
 	for _, b := range r.sent {
-		b.m.Op = wire.BackoffUnblock
+		b.m.Op, b.m.Epoch = wire.BackoffUnblock, epoch
 		b.session.sendBackoff(&b.m)
 	}
 	r.sent = nil
@@ -83,11 +86,52 @@ func (s *osdSession) sendBackoff(m *wire.OSDBackoff) {
 	s.osd.c.faults.send(s.osd.name, s.conn, s.user, frontMessage(m, 0))
 }
 
+// waits answers a request to a group that has fewer OSDs than its pool demands: as
+// with a real OSD, its client waits until there are enough.
+func (s *osdSession) waits(v *view, p *poolView, seed uint32, o *wire.OSDOp) {
+	k := &s.osd.c.backoffs
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := s.osd.c.view.Load(); now.serves(p.id, seed) {
+		return // by now; the client gets the map, and asks again
+	}
+	known := func(r *backoffRule) bool { return r.waits && r.pool == p.id && r.Groups[0] == seed }
+	if !slices.ContainsFunc(k.rules, known) {
+		k.rules = append(k.rules, &backoffRule{Backoff: Backoff{Groups: []uint32{seed}}, pool: p.id, waits: true})
+	}
+	s.backOff(v, p, seed, o)
+}
+
+// serves reports whether a group has enough OSDs, or is no more.
+func (v *view) serves(pool int64, seed uint32) bool {
+	p := v.pools[pool]
+	return p == nil || int(seed) >= len(p.primary) || p.primary[seed] >= 0
+}
+
+// published lets clients go on whose groups have enough OSDs in a new map.
+func (k *backoffs) published(v *view) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rules = slices.DeleteFunc(k.rules, func(r *backoffRule) bool {
+		over := r.waits && v.serves(r.pool, r.Groups[0])
+		if over {
+			r.release(v.epoch)
+		}
+		return over
+	})
+}
+
 // backsOff reports whether a request was answered by a backoff.
 func (s *osdSession) backsOff(v *view, p *poolView, seed uint32, o *wire.OSDOp) bool {
 	k := &s.osd.c.backoffs
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return s.backOff(v, p, seed, o)
+}
+
+// backOff is backsOff with the mutex held.
+func (s *osdSession) backOff(v *view, p *poolView, seed uint32, o *wire.OSDOp) bool {
+	k := &s.osd.c.backoffs
 	if len(k.rules) == 0 || s.conn.Features()&radosBackoff != radosBackoff {
 		return false
 	}

@@ -98,3 +98,37 @@ func TestABackoffOutlivesAConnection(t *testing.T) {
 		t.Error("a pool that is not there")
 	}
 }
+
+// TestAGroupWithTooFewOSDsLetsItsClientsWait stops OSDs until a pool has fewer than
+// it demands.
+func TestAGroupWithTooFewOSDsLetsItsClientsWait(t *testing.T) {
+	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.OSDs(3))
+	io := open(t, connect(t, c, "client.admin"), "rbd")
+	must(t, io.Append(t.Context(), "o", []byte("a")))
+	c.StopOSD(0)
+	must(t, io.Append(t.Context(), "o", []byte("b"))) // two are enough
+	c.StopOSD(1)
+	c.Record()
+	done := make(chan error, 1)
+	go func() { done <- io.Append(t.Context(), "o", []byte("c")) }()
+	eventually(t, "the client waits", func() bool {
+		out, in := backoffsIn(c.Events())
+		return out == 1 && in == 1
+	})
+	must(t, c.StartOSD(0))
+	must(t, <-done)
+	if p, err := io.Read(t.Context(), "o", 0, 10); err != nil || string(p) != "abc" {
+		t.Fatalf("%q, %v", p, err)
+	}
+	// The same when the pool demands more, as an operator may have it.
+	cl := connect(t, c, "client.admin")
+	admin2(t, cl, map[string]any{"prefix": "osd pool set", "pool": "rbd", "var": "min_size", "val": "3"})
+	c.Record()
+	go func() { done <- io.Append(t.Context(), "o", []byte("d")) }()
+	eventually(t, "the client waits again", func() bool { _, in := backoffsIn(c.Events()); return in == 1 })
+	admin2(t, cl, map[string]any{"prefix": "osd pool set", "pool": "rbd", "var": "min_size", "val": "2"})
+	must(t, <-done)
+	if out, _ := backoffsIn(c.Events()); out != 2 {
+		t.Errorf("%d messages about backoffs", out)
+	}
+}

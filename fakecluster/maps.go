@@ -159,8 +159,10 @@ func (c *Cluster) change(fill func(inc *osdmap.Incremental)) {
 	}
 	c.osdmap = next
 	c.history.add(next, inc)
-	c.view.Store(c.newView(next, remaps(inc)))
+	v := c.newView(next, remaps(inc))
+	c.view.Store(v)
 	c.pushAll("osdmap")
+	c.backoffs.published(v)
 	if len(inc.OSDOnly.NewBlocklist) > 0 {
 		for _, groups := range c.groups {
 			for _, g := range groups {

@@ -302,6 +302,10 @@ func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 		return pg.Outcome{}
 	}
 	seed := p.pool.Fold(osdmap.PG{Pool: p.id, Seed: o.Hash}).Seed
+	if seed == o.PG.PG.Seed && p.inactive[seed] == s.osd.id {
+		s.waits(view, p, seed, o)
+		return pg.Outcome{}
+	}
 	if seed != o.PG.PG.Seed || !s.serves(p, seed) && !s.servesAsReplica(p, seed, o) || o.Epoch < p.since[seed] {
 		return pg.Outcome{}
 	}

@@ -25,6 +25,7 @@ type poolView struct {
 	settings pg.Pool
 	groups   []*pg.Group
 	primary  []int32 // -1 when the group does not serve
+	inactive []int32 // who tells clients to wait for a group that has too few OSDs; else -1
 	acting   [][]int32
 	since    []uint32 // epoch since when the primary is the same
 }
@@ -48,7 +49,7 @@ func (c *Cluster) newView(m *osdmap.Map, moved bool) *view {
 			before = old.pools[id]
 		}
 		if before != nil && !moved {
-			pv.primary, pv.acting, pv.since = before.primary, before.acting, before.since
+			pv.primary, pv.inactive, pv.acting, pv.since = before.primary, before.inactive, before.acting, before.since
 		} else {
 			pv.place(m, before)
 		}
@@ -88,10 +89,10 @@ func settings(m *osdmap.Map, id int64, p *osdmap.Pool) pg.Pool {
 // place finds every group's OSDs.
 func (p *poolView) place(m *osdmap.Map, before *poolView) {
 	n := len(p.groups)
-	p.primary, p.acting, p.since = make([]int32, n), make([][]int32, n), make([]uint32, n)
+	p.primary, p.inactive, p.acting, p.since = make([]int32, n), make([]int32, n), make([][]int32, n), make([]uint32, n)
 	var at osdmap.Placement
 	for i := range n {
-		p.primary[i] = -1
+		p.primary[i], p.inactive[i] = -1, -1
 		if err := m.MapPG(osdmap.PG{Pool: p.id, Seed: uint32(i)}, &at); err == nil {
 			p.acting[i] = slices.Clone(at.Acting)
 			live := 0
@@ -102,11 +103,16 @@ func (p *poolView) place(m *osdmap.Map, before *poolView) {
 			}
 			if live >= int(p.pool.MinSize) {
 				p.primary[i] = at.ActingPrimary
+			} else {
+				p.inactive[i] = at.ActingPrimary
 			}
 		}
 		p.since[i] = m.Epoch
-		if before != nil && i < len(before.primary) && before.primary[i] == p.primary[i] && len(before.groups) == n {
+		if before != nil && i < len(before.primary) && before.head(i) == p.head(i) && len(before.groups) == n {
 			p.since[i] = before.since[i]
 		}
 	}
 }
+
+// head returns the first OSD of a group, whether it serves or has too few others.
+func (p *poolView) head(i int) int32 { return max(p.primary[i], p.inactive[i]) }

@@ -193,3 +193,15 @@ func TestACrashTakesNothingThatSomebodyHasSeen(t *testing.T) {
 	ping := op(wire.OpWatch, func(o *wire.Op) { o.SetWatch(wire.WatchArg{Cookie: 7, Op: wire.WatchOpReconnect}) })
 	c.do(0, wire.SnapHead, wire.SnapContext{}, ping)
 }
+
+// TestRepliesNameTheGroup compares with OSDs of 16.2 and 20.2: the reply has the
+// placement group, not the object's whole hash.
+func TestRepliesNameTheGroup(t *testing.T) {
+	g, _ := newGroup(t)
+	c := &client{t: t, g: g, gid: 1}
+	r := c.request(wire.SnapHead, wire.SnapContext{}, write(0, "x"))
+	r.Op.Hash, r.Op.PG.PG = 0x9587c4bb, wire.PG{Pool: 1, Seed: 3}
+	if rep := g.Do(r).Reply; rep.PG != (wire.PG{Pool: 1, Seed: 3}) {
+		t.Error(rep.PG)
+	}
+}

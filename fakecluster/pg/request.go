@@ -137,7 +137,7 @@ var (
 func (g *Group) reply(r *Request, result int32) *wire.OSDOpReply {
 	m := r.Op
 	return &wire.OSDOpReply{
-		Object: m.Object, PG: wire.PG{Pool: m.PG.PG.Pool, Seed: m.Hash},
+		Object: m.Object, PG: m.PG.PG,
 		Flags:  m.Flags | wire.FlagAck | wire.FlagOnDisk,
 		Result: result, Epoch: r.Epoch, Ops: m.Ops, Retry: m.Retry,
 	}
