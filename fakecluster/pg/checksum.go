@@ -47,6 +47,9 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 		chunk = a.Len
 	}
 	p := t.readData(a.Off, a.Len).Bytes()
+	if !t.stored && a.Len > 0 {
+		return msgr2.Data{}, noent
+	}
 	if uint64(len(p)) != a.Len {
 		return msgr2.Data{}, errno.ErrIO.Result()
 	}

@@ -48,13 +48,22 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		if e.Len == 0 {
 			e.Len = t.size()
 		}
+		if !t.stored && e.Off < t.size() {
+			return msgr2.Data{}, noent // it has a size, but nothing is there before the vector is done
+		}
 		d := t.readData(e.Off, untruncated(e))
 		e.Len = uint64(d.Len())
 		op.SetExtent(e)
 		return d, 0
 	case wire.OpSparseRead:
+		if !t.stored {
+			return msgr2.Data{}, noent
+		}
 		return t.sparseRead(op), 0
 	case wire.OpMapExt:
+		if !t.stored {
+			return msgr2.Data{}, noent
+		}
 		e := op.Extent()
 		var b []byte
 		m := map[uint64]uint64{}

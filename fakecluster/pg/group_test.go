@@ -294,3 +294,26 @@ func TestNotifyWaitsForTheDeadUntilItsTimeout(t *testing.T) {
 		t.Fatalf("watches outlived their timeouts: %+v", l)
 	}
 }
+
+// TestReadsOfWhatTheirVectorMakes compares with OSDs of 16.2 and 20.2: what a vector
+// creates is not there to be read before the vector is done.
+func TestReadsOfWhatTheirVectorMakes(t *testing.T) {
+	extent := func(code wire.OpCode, off, n uint64) wire.Op {
+		return op(code, func(o *wire.Op) { o.SetExtent(wire.Extent{Off: off, Len: n}) })
+	}
+	for name, x := range map[string]struct {
+		op   wire.Op
+		want int32
+	}{
+		"read": {read(1, 2), noent}, "read all": {read(0, 0), noent}, "read behind": {read(100, 2), 0},
+		"sparse": {extent(wire.OpSparseRead, 1, 2), noent}, "sparse behind": {extent(wire.OpSparseRead, 100, 2), noent},
+		"stat": {op(wire.OpStat), 0},
+	} {
+		g, _ := newGroup(t)
+		c := &client{t: t, g: g, gid: 1}
+		rep := c.g.Do(c.request(wire.SnapHead, snapc(), write(0, "some"), x.op)).Reply
+		if rep.Result != x.want {
+			t.Errorf("%s: %d, not %d", name, rep.Result, x.want)
+		}
+	}
+}
