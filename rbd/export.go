@@ -220,7 +220,13 @@ func exportV2(ctx context.Context, img *Image, w io.Writer, p Progress) error {
 	if err := img.exportDiff(ctx, s, from, NoSnap, false, nil); err != nil {
 		return err
 	}
-	return s.flush()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if p != nil {
+		p(1, 1)
+	}
+	return nil
 }
 
 // ExportDiff writes what changed since the snapshot from ("": the beginning of

@@ -25,6 +25,22 @@ type replayStatus struct {
 	LastSnapshotBytes        int64   `json:"last_snapshot_bytes"`
 }
 
+// journalStatus is the tail of a description in journal mode.
+type journalStatus struct {
+	BytesPerSecond       float64         `json:"bytes_per_second"`
+	EntriesBehindPrimary int64           `json:"entries_behind_primary"`
+	EntriesPerSecond     float64         `json:"entries_per_second"`
+	NonPrimaryPosition   journalPosition `json:"non_primary_position"`
+	PrimaryPosition      journalPosition `json:"primary_position"`
+	SecondsUntilSynced   int64           `json:"seconds_until_synced"`
+}
+
+type journalPosition struct {
+	EntryTID     int64 `json:"entry_tid"`
+	ObjectNumber int64 `json:"object_number"`
+	TagTID       int64 `json:"tag_tid"`
+}
+
 // imageAnswer is `mirror image status`, and an image of `mirror pool status
 // --verbose`, as the exporter of OpenShift Data Foundation and LXD read it.
 type imageAnswer struct {
@@ -126,13 +142,19 @@ func strictly(t *testing.T, c *console, into any, command string) {
 // tailOf reads what follows the first comma of a description, as ceph-csi does.
 func tailOf(t *testing.T, description string) (s replayStatus) {
 	t.Helper()
+	readTail(t, description, &s)
+	return s
+}
+
+// readTail reads the tail of a description into a struct that knows all of it.
+func readTail(t *testing.T, description string, into any) {
+	t.Helper()
 	word, tail, _ := strings.Cut(description, ",")
 	d := json.NewDecoder(strings.NewReader(tail))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil || word != "replaying" {
+	if err := d.Decode(into); err != nil || word != "replaying" {
 		t.Fatalf("%q: %v", description, err)
 	}
-	return s
 }
 
 // TestProgramsThatReadOurAnswers mirrors an image and reads the answers of both
@@ -156,8 +178,8 @@ func TestProgramsThatReadOurAnswers(t *testing.T) {
 		}
 	}
 	for _, wait := range []consoleStep{
-		{command: "rbd --cluster site-b mirror image status data/disk", shown: []string{"...", "  description: replaying, {*", "...", "    description: local image is primary", "..."}},
-		{command: "rbd --cluster site-a mirror image status data/disk", shown: []string{"...", "    description: replaying, {*", "..."}},
+		{command: "rbd --cluster site-b mirror image status data/disk", shown: []string{"...", "  description: replaying, {*\"replay_state\":\"idle\"*", "...", "    description: local image is primary", "..."}},
+		{command: "rbd --cluster site-a mirror image status data/disk", shown: []string{"...", "    description: replaying, {*\"replay_state\":\"idle\"*", "..."}},
 	} {
 		if err := c.step(wait); err != nil {
 			t.Fatal(err)
@@ -199,4 +221,44 @@ func TestProgramsThatReadOurAnswers(t *testing.T) {
 	if len(schedules) != 1 || len(schedules[0].Items) != 1 || schedules[0].Items[0].Interval != "1d" || schedules[0].Items[0].StartTime != "14:00:00-05:00" {
 		t.Errorf("%+v", schedules)
 	}
+}
+
+// TestProgramsThatReadOurAnswersInJournalMode is the same for an image that is
+// mirrored by its journal.
+func TestProgramsThatReadOurAnswersInJournalMode(t *testing.T) {
+	c := newConsole(t, fakeSites(t))
+	for _, command := range []string{
+		"ceph --cluster site-a osd pool create data", "ceph --cluster site-b osd pool create data",
+		"rbd --cluster site-a pool init data", "rbd --cluster site-b pool init data",
+		"rbd --cluster site-a mirror pool enable data image", "rbd --cluster site-b mirror pool enable data image",
+		"rbd --cluster site-a mirror pool peer bootstrap create --site-name site-a data > token",
+		"rbd --cluster site-b mirror pool peer bootstrap import --site-name site-b data token",
+		"rbd --cluster site-a create --size 16M data/disk --mirror-image-mode journal",
+		"rbd --cluster site-a bench --io-type write --io-size 1M --io-total 8M data/disk",
+		"rbd-mirror --cluster site-a", "rbd-mirror --cluster site-b",
+	} {
+		if err := c.step(consoleStep{command: command}); err != nil {
+			t.Fatalf("%s: %v", command, err)
+		}
+	}
+	wait := consoleStep{command: "rbd --cluster site-b mirror image status data/disk", shown: []string{"...", "  description: replaying, {*", "..."}}
+	if err := c.step(wait); err != nil {
+		t.Fatal(err)
+	}
+	var b imageAnswer
+	strictly(t, c, &b, "rbd --cluster site-b mirror image status --format json data/disk")
+	if b.State != "up+replaying" || b.DaemonService.DaemonID == "" {
+		t.Errorf("%+v", b)
+	}
+	var s journalStatus
+	readTail(t, b.Description, &s)
+	if s.PrimaryPosition.TagTID == 0 {
+		t.Errorf("%s: %+v", b.Description, s)
+	}
+	var pool poolAnswer
+	strictly(t, c, &pool, "rbd --cluster site-b mirror pool status --verbose --format json data")
+	if pool.Summary.States.Replaying != 1 || len(pool.Images) != 1 {
+		t.Errorf("%+v", pool)
+	}
+	readTail(t, pool.Images[0].Description, &s)
 }
