@@ -338,6 +338,9 @@ func (k *call) authCaps() errno.Errno {
 	}
 	entry.Caps = caps
 	k.c.keys.Set(n, entry)
+	if k.c.opt.release >= 20 {
+		k.authGet()
+	}
 	return k.say(0, "updated caps for %s", n)
 }
 

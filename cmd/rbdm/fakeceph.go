@@ -83,6 +83,7 @@ type fakecephOptions struct {
 	osds, mons, release                                  int
 	pools, erasure                                       []string
 	seed                                                 uint64
+	election                                             time.Duration
 	clock                                                *fakecluster.RunningClock
 	verbose                                              bool
 }
@@ -92,6 +93,7 @@ func (k *fakecephOptions) flags() *pflag.FlagSet {
 	f.StringVar(&k.name, "name", "ceph", "name of the cluster, and of the files in --dir")
 	f.IntVar(&k.osds, "osds", 3, "number of OSDs")
 	f.IntVar(&k.mons, "mons", 1, "number of monitors")
+	f.DurationVar(&k.election, "election", 0, "how long the monitors take to elect when one comes or goes")
 	f.IntVar(&k.release, "release", 20, "behave like Ceph 16, 18 or 20")
 	f.StringVar(&k.keyType, "key-type", "", "type of the keys: aes or aes256k (default: as new clusters of the release)")
 	f.StringVar(&k.listen, "listen", "127.0.0.1", "address to listen on; a port is ignored, every daemon takes a free one")
@@ -113,6 +115,7 @@ func (k *fakecephOptions) options(f *pflag.FlagSet, std streams.Streams) ([]fake
 	k.clock = fakecluster.NewRunningClock()
 	opts := []fakecluster.Option{
 		fakecluster.WithClock(k.clock), fakecluster.Listen(k.listen), fakecluster.Pools(k.pools...), fakecluster.ErasurePools(k.erasure...),
+		fakecluster.ElectionTime(k.election),
 	}
 	for name, opt := range map[string]fakecluster.Option{
 		"name": fakecluster.Name(k.name), "osds": fakecluster.OSDs(k.osds), "mons": fakecluster.Mons(k.mons),

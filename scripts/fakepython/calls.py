@@ -43,7 +43,7 @@ def plain(value):
         return names.setdefault(m.group(0), 'id%d' % len(names))
 
     text = re.sub(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}', name, text)
-    return re.sub(r'\b(?=[0-9a-f]*[0-9])[0-9a-f]{12,16}\b', name, text)
+    return re.sub(r'\b(?=[0-9a-f]*[0-9])[0-9a-f]{10,16}\b', name, text)
 
 
 def call(label, f, *args, show=plain, **kw):
