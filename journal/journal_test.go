@@ -321,3 +321,41 @@ func TestTailing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The last owner of an image may have left an operation without its end. Who plays
+// learns that there will be none, although the next owner records nothing.
+func TestTheEndOfATagIsTold(t *testing.T) {
+	c, io := fakePool(t)
+	j := create(t, io, "x", Layout{Order: 12, SplayWidth: 4, Pool: -1})
+	peer := open(t, poolOf(t, c), "x", "peer", quick())
+	must(t, peer.Register(t.Context(), nil))
+	p := player(t, peer, PlayerOptions{Tail: true, TagEnds: true})
+	tag := func() uint64 {
+		tag, err := j.AllocateTag(t.Context(), wire.NewTagClass, nil)
+		must(t, err)
+		return tag.TID
+	}
+	r := recorder(t, j)
+	if a, b, c := tag(), tag(), tag(); a != 1 || b != 2 || c != 3 {
+		t.Fatal(a, b, c)
+	}
+	for _, id := range []uint64{1, 2} {
+		record(t, r, id, 6, 100)
+		must(t, r.Flush(t.Context()))
+		var all []*Entry
+		for range 6 {
+			e, err := p.Next(t.Context())
+			must(t, err)
+			all = append(all, e)
+		}
+		expect(t, all, id, 0, 6, 100)
+		if _, err := p.Next(t.Context()); !errors.Is(err, ErrTagEnd) {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := p.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+}

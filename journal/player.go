@@ -21,6 +21,9 @@ var (
 	// ErrTrimmed says that what the client still needs was removed, or may be, as
 	// happens to a disconnected client.
 	ErrTrimmed = errors.New("journal was trimmed before this client read it")
+	// ErrTagEnd says, to who asked for it, that there are no more entries of the
+	// tag that is played: its owner is gone, and there are none of the next yet.
+	ErrTagEnd = errors.New("end of the tag's entries")
 )
 
 // Entry is an entry that a Player read.
@@ -54,6 +57,10 @@ type PlayerOptions struct {
 	// All begins with the first entry that is there instead of behind the
 	// client's commit position. The entries cannot be committed.
 	All bool
+	// TagEnds makes Next return ErrTagEnd, once for every tag, when all entries of
+	// the tag were returned, a newer tag exists, and no entry of that. The Player
+	// goes on then.
+	TagEnds bool
 }
 
 // Player reads a journal's entries in order.
@@ -84,6 +91,7 @@ type Player struct {
 	round         int
 	superseded    int
 	supersededTag uint64
+	ended         *uint64 // the tag whose end was told
 	suspect       suspect
 	poll          time.Time // of the next look at the end
 	changed       <-chan struct{}
@@ -152,9 +160,9 @@ func (p *Player) seek(st State) error {
 }
 
 // Next returns the next entry; io.EOF behind the last one unless the Player
-// tails. An entry of a tag is only returned when all before it were; where a tag
+// tails; ErrTagEnd if PlayerOptions say so. An entry of a tag is only returned when all before it were; where a tag
 // ends early, as it does when its writer died, the next tag follows. Data is the
-// caller's. Any error but that of ctx is final. It is for one goroutine.
+// caller's. Any error but that of ctx and ErrTagEnd is final. It is for one goroutine.
 func (p *Player) Next(ctx context.Context) (*Entry, error) {
 	for {
 		if p.err != nil {
@@ -172,11 +180,21 @@ func (p *Player) Next(ctx context.Context) (*Entry, error) {
 		case v == stepEnd && !p.opts.Tail:
 			p.err = io.EOF
 			continue
+		case v == stepEnd && p.opts.TagEnds && p.tagEnded():
+			tag := *p.tag
+			p.ended = &tag
+			return nil, ErrTagEnd
 		}
 		if err := p.wait(ctx, v); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// tagEnded reports whether nothing more comes of the tag that is played, and that
+// was not told yet.
+func (p *Player) tagEnded() bool {
+	return p.tag != nil && p.isPruned(*p.tag) && (p.ended == nil || *p.ended != *p.tag)
 }
 
 // wait waits for a read, or at the end for the time to look again.

@@ -28,6 +28,9 @@ type CopyRange struct {
 	// Overwrite says that the destination's head may hold more than SrcStart,
 	// from a copy that was interrupted and is begun anew.
 	Overwrite bool
+	// Skip, when set, says which user's snapshots of the source the destination
+	// does not get.
+	Skip func(Snapshot) bool
 }
 
 // copyPoint is a point of the source's history that the destination gets.

@@ -15,7 +15,7 @@ import (
 // data. known maps the snapshots of src that dst already has to its own. What
 // src no longer has is removed from dst, other names and protections are
 // followed, new ones are made. The result is the new map; r.SrcEnd is in it only
-// if it is a user's snapshot.
+// if it is a user's snapshot that is not skipped.
 //
 // dst must be locked. Its new snapshots have no valid object maps until
 // ObjectCopier.Finish has written them.
@@ -105,7 +105,7 @@ func (c *snapCopy) protect(ctx context.Context, s *Snapshot, dstID uint64) error
 // create makes the snapshots that dst lacks, from old to new.
 func (c *snapCopy) create(ctx context.Context) error {
 	for _, s := range c.src.Snapshots() {
-		if !isUser(s.Namespace) || s.ID > c.r.SrcEnd || c.seqs[s.ID] != 0 {
+		if !isUser(s.Namespace) || s.ID > c.r.SrcEnd || c.seqs[s.ID] != 0 || c.r.Skip != nil && c.r.Skip(s) {
 			continue
 		}
 		if s.ID <= c.r.SrcStart {

@@ -30,6 +30,8 @@ type journalReplica struct {
 	delay  replayDelay
 	// predecessors are those of the remote journal's tags, for watch.
 	predecessors map[uint64]jwire.TagPredecessor
+	// handed is told that the journal says that the image changed hands.
+	handed chan struct{}
 }
 
 // journalOptions are those of the configuration.
@@ -80,7 +82,7 @@ func (r *imageReplayer) journalSession(ctx context.Context, local, remote *rbd.I
 		}
 		return r.createWithJournal(ctx, remote)
 	}
-	j := &journalReplica{r: r, local: local, remote: remote}
+	j := &journalReplica{r: r, local: local, remote: remote, handed: make(chan struct{}, 1)}
 	j.theirs, err = journal.Open(ctx, r.ns.remote, remote.ID(), r.ns.sites.localUUID, r.journalOptions())
 	if err != nil {
 		return fmt.Errorf("open the remote journal: %w", err)

@@ -26,7 +26,7 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	r := j.r
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	player, err := j.theirs.NewPlayer(ctx, journal.PlayerOptions{Tail: true})
+	player, err := j.theirs.NewPlayer(ctx, journal.PlayerOptions{Tail: true, TagEnds: true})
 	if err != nil {
 		return fmt.Errorf("read the remote journal: %w", err)
 	}
@@ -84,14 +84,18 @@ func (j *journalReplica) play(ctx, writing context.Context, player *journal.Play
 	tag := ^uint64(0)
 	for {
 		e, err := player.Next(ctx)
+		if errors.Is(err, journal.ErrTagEnd) {
+			// What its owner did not end, the next one did, who may write nothing.
+			if err := events.Finish(writing); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		if e.TagTID != tag {
-			if err := events.Finish(writing); err != nil {
-				return err
-			}
-			if err := j.follow(ctx, e.TagTID); err != nil {
+			if err := j.turn(ctx, writing, e.TagTID, events); err != nil {
 				return err
 			}
 			tag = e.TagTID
@@ -100,6 +104,19 @@ func (j *journalReplica) play(ctx, writing context.Context, player *journal.Play
 			return err
 		}
 	}
+}
+
+// turn goes on from one owner's entries to the next one's. The commit position goes
+// along: after a crash nothing of the owner before is applied again, on top of what
+// came after it.
+func (j *journalReplica) turn(ctx, writing context.Context, tid uint64, events *rbd.EventReplay) error {
+	if err := events.Finish(writing); err != nil {
+		return err
+	}
+	if err := j.theirs.FlushCommitPosition(ctx); err != nil {
+		return err
+	}
+	return j.follow(ctx, tid)
 }
 
 // demoted notes in the local journal that the remote image has no owner any more,
@@ -137,6 +154,14 @@ func (j *journalReplica) apply(ctx, writing context.Context, events *rbd.EventRe
 		return err
 	}
 	size := len(e.Data)
+	if ev.Type == jwire.EventDemotePromote {
+		defer func() {
+			select {
+			case j.handed <- struct{}{}:
+			default:
+			}
+		}()
+	}
 	done := func(err error) {
 		if err == nil {
 			e.Committed()
@@ -228,6 +253,8 @@ func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc)
 		select {
 		case <-ctx.Done():
 			return
+		case <-j.handed:
+			last = time.Time{}
 		case <-tick.C:
 		case <-r.kick:
 			configured = time.Time{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
@@ -21,6 +22,10 @@ import (
 // syncPointPrefix begins the names of the snapshots from which images are copied
 // for the first time, as Ceph's daemon calls them.
 const syncPointPrefix = ".rbd-mirror."
+
+// isSyncPoint reports whether a snapshot is one that some site copies from: it is no
+// part of replicas.
+func isSyncPoint(s rbd.Snapshot) bool { return strings.HasPrefix(s.Name, syncPointPrefix) }
 
 // sync makes the local image equal to a snapshot of the remote one that is made
 // for it, with all user's snapshots before. The journal is replayed from where the
@@ -47,6 +52,13 @@ func (j *journalReplica) sync(ctx context.Context) error {
 	defer closeWithin(writable, farewell)
 	point, again, err := j.syncPoint(ctx, writable)
 	if err != nil {
+		return err
+	}
+	// Who disables the image's mirroring removes the points that are on record. This
+	// one may have been made after that.
+	if e, err := meta.Image(ctx, r.ns.remote, j.remote.ID()); errors.Is(err, rados.ErrNotFound) || err == nil && e.State == wire.MirrorImageDisabling {
+		return errors.Join(ignoreMissing(writable.RemoveSnapshot(ctx, point)), errAgain)
+	} else if err != nil {
 		return err
 	}
 	if err := j.remote.Refresh(ctx); err != nil {
@@ -144,7 +156,7 @@ func (j *journalReplica) copyFrom(ctx context.Context, point uint64, again bool)
 		record: j.recorder(),
 	}
 	job.key.LocalSnap = rbd.NoSnap
-	rng := rbd.CopyRange{SrcEnd: point, DstEnd: rbd.NoSnap, Overwrite: again}
+	rng := rbd.CopyRange{SrcEnd: point, DstEnd: rbd.NoSnap, Overwrite: again, Skip: isSyncPoint}
 	first := uint64(0)
 	if at := j.client.SyncPoints[0].Object; at != nil {
 		first = *at
@@ -202,7 +214,7 @@ var errTooSoon = errors.New("told a moment ago")
 func (j *journalReplica) copiedSnapshots(point uint64) (seqs map[uint64]uint64, all bool) {
 	seqs = make(map[uint64]uint64)
 	for _, theirs := range j.remote.Snapshots() {
-		if theirs.ID >= point || theirs.Namespace.Type != wire.SnapUser {
+		if theirs.ID >= point || theirs.Namespace.Type != wire.SnapUser || isSyncPoint(theirs) {
 			continue
 		}
 		ours, ok := j.local.Snapshot(j.client.SnapSeqs[theirs.ID])
@@ -238,15 +250,6 @@ func (j *journalReplica) copySnapshots(ctx context.Context, rng rbd.CopyRange) (
 	seqs, err := rbd.CopySnapshots(ctx, j.remote, j.local, rng, nil)
 	if err != nil {
 		return nil, fmt.Errorf("snapshots: %w", err)
-	}
-	if ours, ok := seqs[rng.SrcEnd]; ok {
-		// The point itself is no part of the replica.
-		delete(seqs, rng.SrcEnd)
-		if s, ok := j.local.Snapshot(ours); ok {
-			if err := j.dropSnapshot(ctx, s); err != nil {
-				return nil, err
-			}
-		}
 	}
 	j.client.SnapSeqs, j.client.SyncPoints[0].Object = maps.Clone(seqs), nil
 	return seqs, j.update(ctx)

@@ -242,7 +242,13 @@ func resyncJournal(ctx context.Context, io *rados.IoCtx, id string) (err error) 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, j.Close(context.WithoutCancel(ctx))) }()
+	asked := false
+	defer func() {
+		err = errors.Join(err, j.Close(context.WithoutCancel(ctx)))
+		if asked && notFound(err) {
+			err = nil // the daemon is quick: the image goes already
+		}
+	}()
 	_, owner, err := rbd.NewestTag(ctx, j)
 	if err != nil {
 		return err
@@ -259,6 +265,6 @@ func resyncJournal(ctx context.Context, io *rados.IoCtx, id string) (err error) 
 	if data.Decode(r); r.Err() != nil {
 		return fmt.Errorf("the image's own client of its journal: %w", r.Err())
 	}
-	data.ResyncRequested = true
+	data.ResyncRequested, asked = true, true
 	return j.Update(ctx, data.Append(nil))
 }
