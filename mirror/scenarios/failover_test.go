@@ -156,16 +156,16 @@ func scenario30(w *world) {
 	w.Helper()
 	before := w.b.id(image)
 	w.b.resync(image)
-	w.recreated(before)
+	w.b.recreated(before)
 	w.synced(w.a, w.b, image)
 	w.removed()
 }
 
 // recreated waits until the replica has another id.
-func (w *world) recreated(before string) {
-	w.Helper()
-	w.eventually("the replica is made anew", func() (bool, string) {
-		id, err := rbd.LookupID(w.ctx, w.b.io(image), "image")
+func (s *site) recreated(before string) {
+	s.w.Helper()
+	s.w.eventually("the replica is made anew", func() (bool, string) {
+		id, err := rbd.LookupID(s.w.ctx, s.io(image), "image")
 		return err == nil && id != before, fmt.Sprint(id, err)
 	})
 }
@@ -180,7 +180,7 @@ func scenario31(w *world) {
 	w.b.resync(image)
 	require.Equal(w, before, w.b.id(image))
 	w.b.admin("rbd mirror start rbd/image")
-	w.recreated(before)
+	w.b.recreated(before)
 	w.synced(w.a, w.b, image)
 }
 
@@ -194,7 +194,7 @@ func scenario32(w *world) {
 	w.a.write(image, 9)
 	w.a.mirror(image)
 	w.b.run()
-	w.recreated(before)
+	w.b.recreated(before)
 	w.synced(w.a, w.b, image)
 }
 
@@ -211,7 +211,7 @@ func scenario36(w *world) {
 	w.a.mirror(image)
 	w.b.awaitStatus(image, "up+error", "split-brain")
 	w.b.resync(image)
-	w.recreated(before)
+	w.b.recreated(before)
 	w.synced(w.a, w.b, image)
 	w.b.awaitStatus(image, "up+replaying", w.idle())
 	// Row 37: nobody was shut out in the course of this.

@@ -43,11 +43,7 @@ func (s *site) clone(parent, child string, format uint8) {
 	img := s.open(parent, rbd.OpenOptions{ReadOnly: true})
 	base_, _ := img.UserSnapshot("base")
 	require.NoError(s.w, img.Close(s.w.ctx))
-	o := rbd.CreateOptions{CloneFormat: format}
-	if s.w.journal {
-		o.FeaturesSet |= rbd.FeatureJournaling
-	}
-	_, err := rbd.Clone(s.w.ctx, s.io(parent), img.ID(), base_.ID, s.io(child), base(child), o)
+	_, err := rbd.Clone(s.w.ctx, s.io(parent), img.ID(), base_.ID, s.io(child), base(child), rbd.CreateOptions{CloneFormat: format})
 	require.NoError(s.w, err)
 }
 

@@ -12,11 +12,9 @@ import (
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/mirror/meta"
-	"github.com/rbdm/rbdm/mirror/snapshots"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
-	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // withJournal opens the journal of an image as the image itself.
@@ -30,83 +28,6 @@ func withJournal(ctx context.Context, io *rados.IoCtx, id string, f func(j *jour
 		err = f(j, newest, owner)
 	}
 	return errors.Join(err, j.FlushCommitPosition(ctx), j.Close(ctx))
-}
-
-// handOver makes a tag for another owner and records the event of it.
-func handOver(ctx context.Context, j *journal.Journal, class uint64, data jwire.TagData) error {
-	t, err := j.AllocateTag(ctx, class, data.Append(nil))
-	if err != nil {
-		return err
-	}
-	rec, err := j.NewRecorder(ctx)
-	if err != nil {
-		return err
-	}
-	future, err := rec.Append(ctx, t.TID, jwire.Event{Type: jwire.EventDemotePromote}.Append(nil))
-	if err == nil {
-		err = future.Wait(ctx)
-	}
-	if err == nil {
-		future.Committed()
-	}
-	return errors.Join(err, rec.Close(ctx))
-}
-
-func enableJournal(ctx context.Context, io *rados.IoCtx, id string) error {
-	return meta.SetImage(ctx, io, id, wire.MirrorImage{GlobalID: snapshots.NewUUID(), State: wire.MirrorImageEnabled, Mode: wire.MirrorImageJournal})
-}
-
-func disableJournal(ctx context.Context, io *rados.IoCtx, id string) error {
-	m, err := meta.Image(ctx, io, id)
-	if err != nil {
-		return err
-	}
-	m.State = wire.MirrorImageDisabling
-	if err := meta.SetImage(ctx, io, id, m); err != nil {
-		return err
-	}
-	err = withJournal(ctx, io, id, func(j *journal.Journal, _ jwire.Tag, _ jwire.TagData) error {
-		st, _ := j.State()
-		for _, c := range st.Clients {
-			if c.ID == "" {
-				continue
-			}
-			if err := j.UnregisterClient(ctx, c.ID); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return meta.RemoveImage(ctx, io, id, m.GlobalID)
-}
-
-func demoteJournal(ctx context.Context, io *rados.IoCtx, id string) error {
-	return withJournal(ctx, io, id, func(j *journal.Journal, newest jwire.Tag, owner jwire.TagData) error {
-		if owner.MirrorUUID != jwire.LocalOwner {
-			return rados.ErrInvalid
-		}
-		data := jwire.TagData{MirrorUUID: jwire.OrphanOwner}
-		if p := j.CommitPosition(); len(p) > 0 {
-			data.Predecessor = jwire.TagPredecessor{CommitValid: true, TagTID: p[0].TagTID, EntryTID: p[0].EntryTID}
-		}
-		return handOver(ctx, j, newest.Class, data)
-	})
-}
-
-func promoteJournal(ctx context.Context, io *rados.IoCtx, id string, force bool) error {
-	return withJournal(ctx, io, id, func(j *journal.Journal, newest jwire.Tag, owner jwire.TagData) error {
-		if owner.MirrorUUID == jwire.LocalOwner || owner.MirrorUUID != jwire.OrphanOwner && !force {
-			return rados.ErrInvalid
-		}
-		data := jwire.TagData{MirrorUUID: jwire.LocalOwner, Predecessor: jwire.TagPredecessor{CommitValid: true, TagTID: newest.TID}}
-		if owner.MirrorUUID == jwire.OrphanOwner {
-			data.Predecessor.MirrorUUID, data.Predecessor.EntryTID = jwire.OrphanOwner, 1
-		}
-		return handOver(ctx, j, newest.Class, data)
-	})
 }
 
 // headOf returns up to where an image's owner recorded and is done.
