@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
@@ -24,6 +25,7 @@ type Backoff struct {
 
 // backoffs are those in force.
 type backoffs struct {
+	some  atomic.Bool // there are rules; changed with mu held only
 	mu    sync.Mutex
 	rules []*backoffRule
 	last  uint64
@@ -63,11 +65,13 @@ func (c *Cluster) Backoff(b Backoff) (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.rules = append(k.rules, r)
+	k.some.Store(true)
 	return func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if i := slices.Index(k.rules, r); i >= 0 {
 			k.rules = slices.Delete(k.rules, i, i+1)
+			k.some.Store(len(k.rules) > 0)
 			r.release(c.Epoch())
 		}
 	}, nil
@@ -98,6 +102,7 @@ func (s *osdSession) waits(v *view, p *poolView, seed uint32, o *wire.OSDOp) {
 	known := func(r *backoffRule) bool { return r.waits && r.pool == p.id && r.Groups[0] == seed }
 	if !slices.ContainsFunc(k.rules, known) {
 		k.rules = append(k.rules, &backoffRule{Backoff: Backoff{Groups: []uint32{seed}}, pool: p.id, waits: true})
+		k.some.Store(true)
 	}
 	s.backOff(v, p, seed, o)
 }
@@ -119,11 +124,15 @@ func (k *backoffs) published(v *view) {
 		}
 		return over
 	})
+	k.some.Store(len(k.rules) > 0)
 }
 
 // backsOff reports whether a request was answered by a backoff.
 func (s *osdSession) backsOff(v *view, p *poolView, seed uint32, o *wire.OSDOp) bool {
 	k := &s.osd.c.backoffs
+	if !k.some.Load() {
+		return false
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return s.backOff(v, p, seed, o)

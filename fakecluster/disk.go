@@ -2,6 +2,7 @@ package fakecluster
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Disk struct {
 
 // disk is an OSD's disk at work.
 type disk struct {
+	any  atomic.Bool // it takes time
 	mu   sync.Mutex
 	Disk           // guarded by mu
 	free time.Time // when it has done all that it was given; guarded by mu
@@ -29,23 +31,20 @@ func (c *Cluster) SetDisk(osd int, d Disk) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.Disk = d
+	k.any.Store(d != Disk{})
 }
 
 // slow reports whether the disk takes any time.
-func (k *disk) slow() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.Disk != Disk{}
-}
+func (k *disk) slow() bool { return k.any.Load() }
 
 // take gives the disk a request with so many bytes and returns how long it takes
 // until that is done.
 func (k *disk) take(now time.Time, n int) time.Duration {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.Disk == (Disk{}) {
+	if !k.slow() {
 		return 0
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.free.Before(now) {
 		k.free = now
 	}
