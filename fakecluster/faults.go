@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -89,6 +90,9 @@ type rule struct {
 // faults holds the rules, the links and the log of a cluster.
 type faults struct {
 	c *Cluster
+	// on says that there are rules or a record, linked that there are links; both
+	// are changed with mu held only.
+	on, linked atomic.Bool
 
 	mu        sync.Mutex
 	rules     []*rule
@@ -105,11 +109,13 @@ func (c *Cluster) Inject(f Fault) (remove func()) {
 	r := &rule{Fault: f, number: c.faults.injected, times: map[string]int{}}
 	c.faults.injected++
 	c.faults.rules = append(c.faults.rules, r)
+	c.faults.changed()
 	c.faults.mu.Unlock()
 	return func() {
 		c.faults.mu.Lock()
 		defer c.faults.mu.Unlock()
 		c.faults.rules = slices.DeleteFunc(c.faults.rules, func(o *rule) bool { return o == r })
+		c.faults.changed()
 	}
 }
 
@@ -220,10 +226,12 @@ func (v *verdict) add(f *Fault, e *Event) {
 }
 
 // active reports whether anything listens.
-func (fs *faults) active() bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return fs.recording || len(fs.rules) > 0
+func (fs *faults) active() bool { return fs.on.Load() }
+
+// changed is called with the mutex held when rules, links or the record change.
+func (fs *faults) changed() {
+	fs.on.Store(fs.recording || len(fs.rules) > 0)
+	fs.linked.Store(len(fs.links) > 0)
 }
 
 // request judges a request to an OSD.

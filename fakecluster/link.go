@@ -70,15 +70,20 @@ func (fs *faults) setLinks(rules []*linkRule) (remove func()) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.links = append(fs.links, rules...)
+	fs.changed()
 	return func() {
 		fs.mu.Lock()
 		defer fs.mu.Unlock()
 		fs.links = slices.DeleteFunc(fs.links, func(o *linkRule) bool { return slices.Contains(rules, o) })
+		fs.changed()
 	}
 }
 
 // link returns the transport in force between a user and a daemon.
 func (fs *faults) link(user, daemon string) Link {
+	if !fs.linked.Load() {
+		return Link{}
+	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, r := range slices.Backward(fs.links) {

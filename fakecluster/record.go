@@ -86,6 +86,7 @@ func (c *Cluster) Record() {
 	c.faults.mu.Lock()
 	defer c.faults.mu.Unlock()
 	c.faults.recording, c.faults.log = true, nil
+	c.faults.changed()
 }
 
 // Events returns what was recorded.
