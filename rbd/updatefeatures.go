@@ -37,6 +37,9 @@ func (img *Image) updateFeatures(ctx context.Context, mask uint64, on bool, plan
 		return err
 	}
 	err := img.checkUpdate(mask, on)
+	if err == nil && !on && mask&img.header().features&FeatureJournaling != 0 {
+		err = img.journalNotNeeded(ctx)
+	}
 	if err == nil {
 		err = img.maintain(ctx, maintenance{
 			remote: func(r wire.RequestID) []byte { return updateFeaturesMessage(r, mask, on) },
@@ -177,12 +180,25 @@ func (img *Image) newJournal(ctx context.Context, plan CreateOptions) error {
 	return nil
 }
 
+// journalNotNeeded refuses to end a journal by which an image is mirrored that was
+// chosen for it.
+func (img *Image) journalNotNeeded(ctx context.Context) error {
+	mode, err := mirrorMode(ctx, img.io)
+	if err != nil || mode != wire.MirrorModeImage {
+		return err
+	}
+	m, err := img.mirrorEntry(ctx)
+	if err == nil && m.State == wire.MirrorImageEnabled && m.Mode == wire.MirrorImageJournal {
+		return fmt.Errorf("journaling is needed by the mirroring of the image, which is to be disabled first: %w", rados.ErrInvalid)
+	}
+	return ignoreNotFound(err)
+}
+
 // endJournal ends the recording before the journal goes away, and the mirroring that
 // stands on it. In the mirroring mode that is chosen image by image the user has to
 // end the mirroring first.
 func (img *Image) endJournal(ctx context.Context) error {
-	mode, err := mirrorMode(ctx, img.io)
-	if err != nil {
+	if err := img.journalNotNeeded(ctx); err != nil {
 		return err
 	}
 	m, err := img.mirrorEntry(ctx)
@@ -190,8 +206,6 @@ func (img *Image) endJournal(ctx context.Context) error {
 	case errors.Is(err, rados.ErrNotFound):
 	case err != nil:
 		return err
-	case mode == wire.MirrorModeImage && m.State == wire.MirrorImageEnabled && m.Mode == wire.MirrorImageJournal:
-		return fmt.Errorf("journaling is needed by the mirroring of the image, which is to be disabled first: %w", rados.ErrInvalid)
 	case m.Mode == wire.MirrorImageJournal:
 		if err := img.removeSyncPoints(ctx); err != nil {
 			return err

@@ -32,6 +32,7 @@ var commandLists = []commandList{
 	{name: "rbd-journal-commands", least: 98},
 	{name: "rbd-journal-mirror-commands", least: 100},
 	{name: "rbd-group-commands", fill: fillForMirroring, least: 98},
+	{name: "rbd-journaled-commands", fill: fillForMore, least: 98, files: true},
 	{name: "rbd-help-commands", least: 98},
 }
 

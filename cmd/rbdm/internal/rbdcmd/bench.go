@@ -2,6 +2,7 @@ package rbdcmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -148,11 +149,38 @@ func runBench(ctx context.Context, c *call, kind string) (err error) {
 		c.warnf("rbd: io-size %s larger than image size %s", cli.ByteSize(plan.ioSize), cli.ByteSize(img.Size()))
 		return failed(rados.ErrInvalid, "bench failed")
 	}
+	if plan.kind != "read" {
+		if err := c.benchWritable(ctx, img); err != nil {
+			return err
+		}
+	}
 	r := &benchRun{call: c, benchPlan: plan, img: img}
 	if err := r.run(ctx); err != nil {
-		return failed(err, "%s", r.failure())
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		c.printf("%s: %s\n", r.failure(), errnoText(err))
+		return &cli.UsageError{Code: exitCode(err), Err: err}
 	}
 	return nil
+}
+
+// benchWritable takes the lock, without which rbd fails at once as it flushes. What
+// keeps the lock from a site that is not primary by the journal has another number
+// there.
+func (c *call) benchWritable(ctx context.Context, img *rbd.Image) error {
+	if img.Features()&rbd.FeatureExclusiveLock == 0 || img.Features()&rbd.FeatureNonPrimary != 0 {
+		return nil
+	}
+	err := img.AcquireLock(ctx)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, rados.ErrReadOnly) && img.Features()&rbd.FeatureJournaling != 0 {
+		err = rados.ErrPermission
+	}
+	c.warnf("rbd: failed to flush: %s", errnoText(err))
+	return failed(err, "bench failed")
 }
 
 // benchRun is a benchmark that runs.

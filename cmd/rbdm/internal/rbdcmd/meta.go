@@ -71,11 +71,12 @@ func metaSet(ctx context.Context, c *call) error {
 			c.warnf("failed to set metadata %s of image : %s", args[0], errnoText(rados.ErrInvalid))
 			return failed(rados.ErrInvalid, "rbd: setting metadata failed")
 		}
-		if err := metadataWritable(ctx, img); err != nil {
-			c.warnf("failed to set metadata %s of image : %s", args[0], errnoText(err))
-			return failed(err, "rbd: setting metadata failed")
+		err := metadataWritable(ctx, img)
+		if err == nil {
+			err = img.MetadataSet(ctx, args[0], []byte(args[1]))
 		}
-		if err := img.MetadataSet(ctx, args[0], []byte(args[1])); err != nil {
+		if err != nil {
+			c.warnf("failed to set metadata %s of image : %s", args[0], errnoText(err))
 			return failed(err, "rbd: setting metadata failed")
 		}
 		return nil
@@ -110,12 +111,16 @@ func metaRemove(ctx context.Context, c *call) error {
 	}
 	return c.withImage(ctx, s, "", rbd.OpenOptions{}, func(img *rbd.Image) error {
 		_, err := img.MetadataGet(ctx, args[0])
+		if img.Features()&rbd.FeatureNonPrimary != 0 {
+			err = nil // it is refused whatever is there
+		}
 		if err == nil {
-			if err = metadataWritable(ctx, img); err != nil {
-				c.warnf("failed to remove metadata %s of image : %s", args[0], errnoText(err))
-				return failed(err, "rbd: removing metadata failed")
+			if err = metadataWritable(ctx, img); err == nil {
+				err = img.MetadataRemove(ctx, args[0])
 			}
-			err = img.MetadataRemove(ctx, args[0])
+			if err != nil && !errors.Is(err, rados.ErrNotFound) {
+				c.warnf("failed to remove metadata %s of image : %s", args[0], errnoText(err))
+			}
 		}
 		if err != nil {
 			if errors.Is(err, rados.ErrNotFound) {
