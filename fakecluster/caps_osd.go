@@ -19,11 +19,14 @@ type osdGrant struct {
 }
 
 // osdCaps is what a client may do on OSDs.
-type osdCaps struct{ grants []osdGrant }
+type osdCaps struct {
+	grants []osdGrant
+	none   bool // the user has no OSD capability at all
+}
 
 // parseOSDCaps reads the capability of a client at addr.
 func parseOSDCaps(text string, addr netip.Addr) *osdCaps {
-	c := &osdCaps{}
+	c := &osdCaps{none: text == ""}
 	c.parse(text, addr)
 	return c
 }

@@ -184,7 +184,7 @@ for bad in ('nonsense', 'allow', 'allow q', 'profile', 'allow r pool', 'profile 
 for name, caps in USERS.items():
     must(prefix='auth get-or-create', entity='client.caps-' + name, caps=[x for pair in caps.items() for x in pair])
     key = must(prefix='auth get-key', entity='client.caps-' + name).decode().strip()
-    c = rados.Rados(conffile=conf, rados_id='caps-' + name, conf={'key': key, 'keyring': '/nonexistent', 'rados_osd_op_timeout': '10', 'rados_mon_op_timeout': '5'})
+    c = rados.Rados(conffile=conf, rados_id='caps-' + name, conf={'key': key, 'keyring': '/nonexistent', 'rados_osd_op_timeout': '3', 'rados_mon_op_timeout': '5'})
     c.connect()
     for pool in (POOL, OTHER):
         if name in ('command', 'service'):
