@@ -320,6 +320,9 @@ func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 	if view.m.IsBlocklisted(s.addr) {
 		return refused(g, req, errno.ErrBlocklisted)
 	}
+	if s.caps.none && c.opt.release >= 20 {
+		return pg.Outcome{} // such an OSD does not even let the client in
+	}
 	if !s.allowed(p, o) {
 		return refused(g, req, errno.ErrPermission)
 	}
