@@ -136,7 +136,10 @@ func (j *Journal) FlushCommitPosition(ctx context.Context) error {
 	c.mu.Lock()
 	c.written = version
 	c.mu.Unlock()
-	j.notify(ctx)
+	select {
+	case j.news <- struct{}{}:
+	default: // it will be told with what is to be told already
+	}
 	return nil
 }
 

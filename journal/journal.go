@@ -40,6 +40,7 @@ type Journal struct {
 	watch *rados.Watch
 
 	kick   chan struct{} // the header changed, or may have
+	news   chan struct{} // a commit position is to be told
 	stop   context.CancelFunc
 	ctx    context.Context // ends with Close: the root of what runs by itself
 	wg     sync.WaitGroup
@@ -56,6 +57,7 @@ func Open(ctx context.Context, io *rados.IoCtx, id, client string, opts Options)
 		io: io, id: id, header: HeaderName(id), client: client, opts: opts,
 		log:     opts.Logger.With("journal", id, "client", client),
 		changed: make(chan struct{}), next: map[uint64]uint64{}, kick: make(chan struct{}, 1),
+		news: make(chan struct{}, 1),
 	}
 	j.commits.init()
 	if err := j.readLayout(ctx); err != nil {
@@ -70,9 +72,10 @@ func Open(ctx context.Context, io *rados.IoCtx, id, client string, opts Options)
 		j.stop()
 		return nil, errors.Join(err, j.watch.Close(ctx))
 	}
-	j.wg.Add(2)
+	j.wg.Add(3)
 	go j.follow()
 	go j.writeCommits()
+	go j.tell()
 	return j, nil
 }
 
@@ -90,6 +93,7 @@ func (j *Journal) Close(ctx context.Context) error {
 	err := j.FlushCommitPosition(ctx)
 	j.stop()
 	j.wg.Wait()
+	j.tellAtEnd(ctx)
 	if j.watch != nil {
 		err = errors.Join(err, j.watch.Close(ctx))
 	}

@@ -213,6 +213,36 @@ func (j *Journal) notify(ctx context.Context) {
 	}
 }
 
+// tell tells the watchers of new commit positions, until the Journal is closed.
+// Nobody who commits waits for them: a watcher that died answers nothing until its
+// watch expires.
+func (j *Journal) tell() {
+	defer j.wg.Done()
+	for {
+		select {
+		case <-j.news:
+			j.notify(j.ctx)
+		case <-j.ctx.Done():
+			return
+		}
+	}
+}
+
+// tellAtEnd sends what tell has not sent yet. Those who live have it at once; it
+// does not wait long for the others.
+func (j *Journal) tellAtEnd(ctx context.Context) {
+	select {
+	case <-j.news:
+		ctx, cancel := context.WithTimeout(ctx, lastWord)
+		defer cancel()
+		j.notify(ctx)
+	default:
+	}
+}
+
+// lastWord is how long Close waits for the answers to a notification.
+const lastWord = 500 * time.Millisecond
+
 // reserve notes that a tag has an entry: what is recorded under the tag comes
 // behind it.
 func (j *Journal) reserve(tag, entry uint64) {
