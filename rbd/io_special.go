@@ -21,7 +21,7 @@ func (img *Image) WriteSame(ctx context.Context, off, n uint64, pattern []byte) 
 		return fmt.Errorf("fill %d~%d of image %s with repetitions of %d bytes: %w", off, n, img.Name(), len(pattern), rados.ErrInvalid)
 	}
 	ev := jwire.Event{Type: jwire.EventWriteSame, Offset: off, Length: n, Data: pattern}
-	err := img.special(ctx, ev, func(h *header) error { return img.fill(ctx, h, off, n, pattern) })
+	err := img.special(ctx, ev, func(h *header) (bool, error) { return true, img.fill(ctx, h, off, n, pattern) })
 	if err != nil {
 		return fmt.Errorf("fill %d~%d of image %s: %w", off, n, img.Name(), err)
 	}
@@ -76,14 +76,14 @@ func (img *Image) CompareAndWrite(ctx context.Context, off uint64, expected, p [
 	}
 	ev := jwire.Event{Type: jwire.EventCompareAndWrite, Offset: off, Length: uint64(len(p)), Compare: expected, Data: p}
 	var mismatch *MismatchError
-	err := img.special(ctx, ev, func(h *header) error {
+	err := img.special(ctx, ev, func(h *header) (bool, error) {
 		err := img.compareAndWrite(ctx, h, exts[0], expected, p)
 		var differs *rados.CompareError
 		if errors.As(err, &differs) {
 			mismatch = &MismatchError{Offset: off + differs.Offset}
-			return nil // who replays it finds the same
+			return false, nil // who replays it finds the same
 		}
-		return err
+		return err == nil, err
 	})
 	if err == nil && mismatch != nil {
 		err = mismatch
@@ -124,8 +124,9 @@ func (img *Image) compareAndWrite(ctx context.Context, h *header, e layout.Exten
 	}
 }
 
-// special records and makes a change of data that is neither a write nor a discard.
-func (img *Image) special(ctx context.Context, ev jwire.Event, apply func(h *header) error) error {
+// special records and makes a change of data that is no plain write: apply makes it,
+// and says whether it changed anything.
+func (img *Image) special(ctx context.Context, ev jwire.Event, apply func(h *header) (changed bool, err error)) error {
 	for {
 		err := img.trySpecial(ctx, ev, apply)
 		if !errors.Is(err, errSpoiled) {
@@ -134,7 +135,7 @@ func (img *Image) special(ctx context.Context, ev jwire.Event, apply func(h *hea
 	}
 }
 
-func (img *Image) trySpecial(ctx context.Context, ev jwire.Event, apply func(h *header) error) error {
+func (img *Image) trySpecial(ctx context.Context, ev jwire.Event, apply func(h *header) (changed bool, err error)) error {
 	h, err := img.beginWrite(ctx)
 	if err != nil {
 		return err
@@ -143,14 +144,18 @@ func (img *Image) trySpecial(ctx context.Context, ev jwire.Event, apply func(h *
 	if err := h.inBounds(ev.Offset, ev.Length); err != nil {
 		return err
 	}
-	if o := img.journal.Load(); o != nil {
-		err = o.event(ctx, ev, func() error { return apply(h) })
-	} else {
-		err = apply(h)
-	}
-	if err != nil {
+	changed := false
+	change := func() (err error) {
+		changed, err = apply(h)
 		return err
 	}
-	img.touchModifyTime(h)
-	return nil
+	if o := img.journal.Load(); o != nil {
+		err = o.event(ctx, ev, change)
+	} else {
+		err = change()
+	}
+	if err == nil && changed {
+		img.touchModifyTime(h)
+	}
+	return err
 }

@@ -89,42 +89,15 @@ func (img *Image) discard(ctx context.Context, off, n, granularity uint64) error
 	if n == 0 {
 		return nil
 	}
-	for {
-		err := img.tryDiscard(ctx, off, n, granularity)
-		if !errors.Is(err, errSpoiled) {
-			return err
-		}
-	}
-}
-
-// tryDiscard is discard unless the journal has to be replayed first.
-func (img *Image) tryDiscard(ctx context.Context, off, n, granularity uint64) error {
-	h, err := img.beginWrite(ctx)
-	if err != nil {
-		return err
-	}
-	defer img.gate.Leave()
-	if err := h.inBounds(off, n); err != nil {
-		return err
-	}
-	exts := discardExtents(h.layout, off, n, granularity)
-	apply := func() error {
-		return img.parallel(ctx, uint64(len(exts)), func(ctx context.Context, i uint64) error {
+	ev := jwire.Event{Type: jwire.EventDiscard, Offset: off, Length: n, SkipPartial: granularity > 0, Granularity: uint32(granularity)}
+	err := img.special(ctx, ev, func(h *header) (changed bool, err error) {
+		exts := discardExtents(h.layout, off, n, granularity)
+		return len(exts) > 0, img.parallel(ctx, uint64(len(exts)), func(ctx context.Context, i uint64) error {
 			return img.discardObject(ctx, h, exts[i].Object, exts[i].Off, exts[i].Len)
 		})
-	}
-	if o := img.journal.Load(); o != nil {
-		err = o.event(ctx, jwire.Event{
-			Type: jwire.EventDiscard, Offset: off, Length: n, SkipPartial: granularity > 0, Granularity: uint32(granularity),
-		}, apply)
-	} else {
-		err = apply()
-	}
+	})
 	if err != nil {
-		return fmt.Errorf("discard %d~%d of image %s: %w", off, n, h.name, err)
-	}
-	if len(exts) > 0 {
-		img.touchModifyTime(h)
+		return fmt.Errorf("discard %d~%d of image %s: %w", off, n, img.Name(), err)
 	}
 	return nil
 }

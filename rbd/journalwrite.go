@@ -93,7 +93,7 @@ func (img *Image) openJournal(ctx context.Context, newTag bool) (err error) {
 		return fmt.Errorf("replay of the journal that the image's last owner left: %w", err)
 	}
 	if newTag {
-		if tag, err = j.AllocateTag(ctx, tag.Class, localTag(j.CommitPosition()).Append(nil)); err != nil {
+		if tag, err = j.AllocateTag(ctx, tag.Class, NextTag(jwire.LocalOwner, j.CommitPosition()).Append(nil)); err != nil {
 			return fmt.Errorf("new tag of the journal: %w", err)
 		}
 	}
@@ -110,9 +110,10 @@ func (img *Image) openJournal(ctx context.Context, newTag bool) (err error) {
 	return nil
 }
 
-// localTag is the data of a tag of this site that goes on from a commit position.
-func localTag(commit jwire.CommitPosition) jwire.TagData {
-	d := jwire.TagData{MirrorUUID: jwire.LocalOwner, Predecessor: jwire.TagPredecessor{MirrorUUID: jwire.LocalOwner}}
+// NextTag is the data of a tag for an owner who takes over from this site behind a
+// commit position.
+func NextTag(owner string, commit jwire.CommitPosition) jwire.TagData {
+	d := jwire.TagData{MirrorUUID: owner, Predecessor: jwire.TagPredecessor{MirrorUUID: jwire.LocalOwner}}
 	if len(commit) > 0 {
 		d.Predecessor.CommitValid = true
 		d.Predecessor.TagTID, d.Predecessor.EntryTID = commit[0].TagTID, commit[0].EntryTID

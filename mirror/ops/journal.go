@@ -128,12 +128,7 @@ func orphanTag(_ jwire.Tag, owner jwire.TagData, commit jwire.CommitPosition) (j
 	if owner.MirrorUUID != jwire.LocalOwner {
 		return jwire.TagData{}, ErrNotPrimary
 	}
-	data := jwire.TagData{MirrorUUID: jwire.OrphanOwner, Predecessor: jwire.TagPredecessor{MirrorUUID: jwire.LocalOwner}}
-	if len(commit) > 0 {
-		data.Predecessor.CommitValid = true
-		data.Predecessor.TagTID, data.Predecessor.EntryTID = commit[0].TagTID, commit[0].EntryTID
-	}
-	return data, nil
+	return rbd.NextTag(jwire.OrphanOwner, commit), nil
 }
 
 // promoteJournal is Promote of an image that is mirrored by its journal. A
