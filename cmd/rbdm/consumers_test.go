@@ -241,7 +241,8 @@ func TestProgramsThatReadOurAnswersInJournalMode(t *testing.T) {
 			t.Fatalf("%s: %v", command, err)
 		}
 	}
-	wait := consoleStep{command: "rbd --cluster site-b mirror image status data/disk", shown: []string{"...", "  description: replaying, {*", "..."}}
+	// The pool's summary takes the worse of what both daemons say of the image.
+	wait := consoleStep{command: "rbd --cluster site-b mirror image status data/disk", shown: []string{"...", "  description: replaying, {*", "...", "    description: local image is primary", "..."}}
 	if err := c.step(wait); err != nil {
 		t.Fatal(err)
 	}
