@@ -36,7 +36,7 @@ func FuzzArguments(f *testing.F) {
 		}
 		for _, read := range []func() error{
 			func() error { _, err := levelSpec(in); return err },
-			func() error { _, err := poolSpec(in, 0); return err },
+			func() error { _, err := poolSpec(in); return err },
 			func() error { _, _, err := specArg{snap: snapOptional}.take(in); return err },
 			func() error { _, err := (&call{Invocation: in, std: std}).format(); return err },
 		} {

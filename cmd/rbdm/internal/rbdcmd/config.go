@@ -88,15 +88,17 @@ func configKey(args []string) (key, value string, err error) {
 	return key, value, err
 }
 
-func (c *call) poolArg() (spec, error) {
-	if c.Arg(0) == "" {
+// configPoolArg reads the pool of a command about its configuration: nothing but
+// an argument names it.
+func configPoolArg(in *cli.Invocation) (spec, error) {
+	if in.Arg(0) == "" {
 		return spec{}, invalidf("rbd: pool name was not specified")
 	}
-	return spec{Pool: c.Arg(0)}, nil
+	return spec{Pool: in.Arg(0)}, nil
 }
 
 func (c *call) configPool(ctx context.Context, verb string) error {
-	s, err := c.poolArg()
+	s, err := configPoolArg(c.Invocation)
 	if err != nil {
 		return err
 	}
@@ -209,15 +211,7 @@ func (c *call) configImage(ctx context.Context, verb string) error {
 }
 
 func configPoolList(ctx context.Context, c *call) error {
-	s, err := c.poolArg()
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, f, io, err := c.showPool(ctx, configPoolArg)
 	if err != nil {
 		return err
 	}
@@ -229,15 +223,7 @@ func configPoolList(ctx context.Context, c *call) error {
 }
 
 func configImageList(ctx context.Context, c *call) error {
-	s, err := specArg{}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+	return c.showImage(ctx, func(img *rbd.Image, f *cli.Formatter) error {
 		values, err := img.Config(ctx)
 		if err != nil {
 			return failed(err, "rbd: failed to list config")

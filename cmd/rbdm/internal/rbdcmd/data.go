@@ -268,11 +268,7 @@ func fileSize(f *os.File) (uint64, error) {
 
 // diffImage is `rbd diff`.
 func diffImage(ctx context.Context, c *call) (err error) {
-	s, err := specArg{snap: snapOptional}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
+	s, f, err := c.show(specArg{snap: snapOptional}.read)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/rbdm/rbdm/rbd"
 )
 
+// groupArg is a group.
+var groupArg = specArg{group: true}
+
 // groupHandlers are the commands about groups of images.
 func groupHandlers() map[string]handler {
 	return map[string]handler{
@@ -31,18 +34,8 @@ func groupHandlers() map[string]handler {
 	}
 }
 
-// groupPool reads a group's specification and opens its pool.
-func (c *call) groupPool(ctx context.Context) (spec, *rados.IoCtx, error) {
-	s, err := specArg{group: true}.read(c.Invocation)
-	if err != nil {
-		return s, nil, err
-	}
-	io, err := c.pool(ctx, s)
-	return s, io, err
-}
-
 func groupCreate(ctx context.Context, c *call) error {
-	s, io, err := c.groupPool(ctx)
+	s, io, err := c.onPool(ctx, groupArg.read)
 	if err != nil {
 		return err
 	}
@@ -53,12 +46,7 @@ func groupCreate(ctx context.Context, c *call) error {
 }
 
 func groupList(ctx context.Context, c *call) error {
-	s := anyPoolSpec(c.Invocation, 0)
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, f, io, err := c.showPool(ctx, anyPoolSpec)
 	if err != nil {
 		return err
 	}
@@ -66,25 +54,11 @@ func groupList(ctx context.Context, c *call) error {
 	if err != nil {
 		return logged(err)
 	}
-	if f == nil {
-		for _, g := range groups {
-			c.printf("%s\n", g.Name)
-		}
-		return nil
-	}
-	f.OpenArray("groups")
-	for _, g := range groups {
-		f.String("name", g.Name)
-	}
-	return f.Flush(c.std.Out)
+	return c.showNames(f, "groups", groups)
 }
 
 func groupInfo(ctx context.Context, c *call) error {
-	s, f, err := c.groupAndFormat()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, f, io, err := c.showPool(ctx, groupArg.read)
 	if err != nil {
 		return err
 	}
@@ -102,18 +76,8 @@ func groupInfo(ctx context.Context, c *call) error {
 	return f.Flush(c.std.Out)
 }
 
-// groupAndFormat reads a group's specification and the output format.
-func (c *call) groupAndFormat() (spec, *cli.Formatter, error) {
-	s, err := specArg{group: true}.read(c.Invocation)
-	if err != nil {
-		return s, nil, err
-	}
-	f, err := c.formatter()
-	return s, f, err
-}
-
 func groupRename(ctx context.Context, c *call) error {
-	src, rest, err := specArg{group: true}.take(c.Invocation)
+	src, rest, err := groupArg.take(c.Invocation)
 	if err != nil {
 		return err
 	}
@@ -137,7 +101,7 @@ func groupRename(ctx context.Context, c *call) error {
 }
 
 func groupRemove(ctx context.Context, c *call) error {
-	s, io, err := c.groupPool(ctx)
+	s, io, err := c.onPool(ctx, groupArg.read)
 	if err != nil {
 		return err
 	}
@@ -226,11 +190,7 @@ func (c *call) poolOf(ctx context.Context, id int64) (string, error) {
 }
 
 func groupImageList(ctx context.Context, c *call) error {
-	s, f, err := c.groupAndFormat()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, f, io, err := c.showPool(ctx, groupArg.read)
 	if err != nil {
 		return err
 	}

@@ -84,11 +84,7 @@ func groupSnapRename(ctx context.Context, c *call) error {
 }
 
 func groupSnapRollback(ctx context.Context, c *call) error {
-	s, err := groupSnapArg.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, io, err := c.onPool(ctx, groupSnapArg.read)
 	if err != nil {
 		return err
 	}
@@ -116,11 +112,7 @@ func groupSnapState(s rbd.GroupSnapshot) string {
 }
 
 func groupSnapList(ctx context.Context, c *call) error {
-	s, f, err := c.groupAndFormat()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, f, io, err := c.showPool(ctx, groupArg.read)
 	if err != nil {
 		return err
 	}
@@ -193,11 +185,7 @@ type groupSnapImage struct {
 }
 
 func groupSnapInfo(ctx context.Context, c *call) error {
-	s, err := groupSnapArg.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
+	s, f, err := c.show(groupSnapArg.read)
 	if err != nil {
 		return err
 	}

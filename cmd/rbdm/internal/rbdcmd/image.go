@@ -32,8 +32,7 @@ func imageHandlers() map[string]handler {
 
 // list is `rbd ls`.
 func list(ctx context.Context, c *call) error {
-	s := anyPoolSpec(c.Invocation, 0)
-	f, err := c.formatter()
+	s, f, err := c.show(anyPoolSpec)
 	if err != nil {
 		return err
 	}
@@ -52,15 +51,5 @@ func list(ctx context.Context, c *call) error {
 	if err != nil {
 		return failed(err, "rbd: listing images failed")
 	}
-	if f == nil {
-		for _, img := range images {
-			c.printf("%s\n", img.Name)
-		}
-		return nil
-	}
-	f.OpenArray("images")
-	for _, img := range images {
-		f.String("name", img.Name)
-	}
-	return f.Flush(c.std.Out)
+	return c.showNames(f, "images", images)
 }

@@ -49,15 +49,7 @@ func legacyAddr(a entity.Addr) string {
 }
 
 func lockList(ctx context.Context, c *call) error {
-	s, err := specArg{}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+	return c.showImage(ctx, func(img *rbd.Image, f *cli.Formatter) error {
 		info, err := imageLocks(ctx, img)
 		if err != nil {
 			return failed(err, "rbd: listing locks failed")

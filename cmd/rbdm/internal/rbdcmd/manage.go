@@ -23,11 +23,7 @@ const errTooManyLinks = rados.Errno(31)
 
 // remove is `rbd rm`.
 func remove(ctx context.Context, c *call) error {
-	s, err := specArg{}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, io, err := c.onPool(ctx, specArg{}.read)
 	if err != nil {
 		return err
 	}
@@ -215,15 +211,7 @@ func sparsify(ctx context.Context, c *call) error {
 
 // status is `rbd status`.
 func status(ctx context.Context, c *call) error {
-	s, err := specArg{}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+	return c.showImage(ctx, func(img *rbd.Image, f *cli.Formatter) error {
 		watchers, err := img.Watchers(ctx)
 		if err != nil {
 			return failed(err, "rbd: show status failed")

@@ -133,18 +133,10 @@ func metaRemove(ctx context.Context, c *call) error {
 }
 
 func metaList(ctx context.Context, c *call) error {
-	s, err := specArg{}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	return c.withImage(ctx, s, "", rbd.OpenOptions{ReadOnly: true, SkipParent: true}, func(img *rbd.Image) error {
+	return c.showImage(ctx, func(img *rbd.Image, f *cli.Formatter) error {
 		pairs, err := img.Metadata(ctx)
 		if err != nil {
-			return failed(err, "failed to list metadata of image %s", s.Image)
+			return failed(err, "failed to list metadata of image %s", img.Name())
 		}
 		keys := slices.Sorted(maps.Keys(pairs))
 		if f != nil {

@@ -104,7 +104,7 @@ func mirrorBootstrapImport(ctx context.Context, c *call) error {
 		}
 		return err
 	}
-	s, err := onlyPool(c.Invocation, 0)
+	s, err := onlyPool(c.Invocation)
 	if err != nil {
 		return err
 	}

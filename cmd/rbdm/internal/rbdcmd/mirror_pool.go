@@ -62,7 +62,7 @@ func setRemoteNamespace(ctx context.Context, c *call, io *rados.IoCtx) error {
 }
 
 func mirrorPoolEnable(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := poolSpec(c.Invocation)
 	if err != nil {
 		return err
 	}
@@ -104,11 +104,7 @@ func mirrorPoolEnable(ctx context.Context, c *call) error {
 }
 
 func mirrorPoolDisable(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, io, err := c.onPool(ctx, poolSpec)
 	if err != nil {
 		return err
 	}
@@ -126,15 +122,7 @@ func mirrorPoolDisable(ctx context.Context, c *call) error {
 var directions = [...]string{wire.MirrorPeerRX: "rx-only", wire.MirrorPeerTX: "tx-only", wire.MirrorPeerRXTX: "rx-tx"}
 
 func mirrorPoolInfo(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, f, io, err := c.showPool(ctx, poolSpec)
 	if err != nil {
 		return err
 	}
@@ -257,11 +245,7 @@ func formatPeers(ctx context.Context, c *call, f *cli.Formatter, io *rados.IoCtx
 // eachImage runs fn on every mirrored image of a pool or namespace, and returns
 // how many it changed and the first failure.
 func eachImage(ctx context.Context, c *call, verb string, fn func(io *rados.IoCtx, id string) (bool, error)) (int, error) {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return 0, err
-	}
-	io, err := c.pool(ctx, s)
+	_, io, err := c.onPool(ctx, poolSpec)
 	if err != nil {
 		return 0, err
 	}
@@ -339,7 +323,7 @@ func direction(c *call) (uint8, error) {
 
 // peerPool opens the pool of a peer command, which must be mirrored.
 func peerPool(ctx context.Context, c *call) (*rados.IoCtx, string, error) {
-	s, err := onlyPool(c.Invocation, 0)
+	s, err := onlyPool(c.Invocation)
 	if err != nil {
 		return nil, "", err
 	}

@@ -253,15 +253,7 @@ func imageHealth(counts map[uint8]int32) health {
 func poolHealth(daemons, images health) health { return max(daemons, images) }
 
 func mirrorPoolStatus(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, f, io, err := c.showPool(ctx, poolSpec)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func figure(i int, v float64) string {
 }
 
 func perfIostat(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := poolSpec(c.Invocation)
 	if err != nil {
 		return err
 	}

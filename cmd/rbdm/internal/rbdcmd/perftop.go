@@ -43,7 +43,7 @@ const (
 // perfIotop is `rbd perf image iotop`: a screen of the images that are busiest,
 // which lives until q is pressed.
 func perfIotop(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := poolSpec(c.Invocation)
 	if err != nil {
 		return err
 	}

@@ -24,11 +24,7 @@ func poolHandlers() map[string]handler {
 }
 
 func poolInit(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, io, err := c.onPool(ctx, poolSpec)
 	if err != nil {
 		return err
 	}
@@ -45,15 +41,7 @@ func poolInit(ctx context.Context, c *call) error {
 }
 
 func poolStats(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, f, io, err := c.showPool(ctx, poolSpec)
 	if err != nil {
 		return err
 	}
@@ -93,7 +81,7 @@ func poolStats(ctx context.Context, c *call) error {
 
 // namespaceArg reads the pool and namespace of a command about the namespace.
 func (c *call) namespaceArg(ctx context.Context) (*rados.IoCtx, string, error) {
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := poolSpec(c.Invocation)
 	if err != nil {
 		return nil, "", err
 	}
@@ -132,16 +120,14 @@ func namespaceRemove(ctx context.Context, c *call) error {
 	return nil
 }
 
+// wholePool is poolSpec for a command about all namespaces.
+func wholePool(in *cli.Invocation) (spec, error) {
+	s, err := poolSpec(in)
+	return spec{Pool: s.Pool}, err
+}
+
 func namespaceList(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, spec{Pool: s.Pool})
+	_, f, io, err := c.showPool(ctx, wholePool)
 	if err != nil {
 		return err
 	}

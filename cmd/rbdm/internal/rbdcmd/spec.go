@@ -155,10 +155,12 @@ func (a specArg) check(s spec) error {
 	return nil
 }
 
-// poolSpec reads POOL[/NAMESPACE] from argument i and the options.
-func poolSpec(in *cli.Invocation, i int) (spec, error) {
-	s := anyPoolSpec(in, i)
+// poolSpec reads POOL[/NAMESPACE] from the first argument and the options.
+func poolSpec(in *cli.Invocation) (spec, error) {
+	s, err := anyPoolSpec(in)
 	switch {
+	case err != nil:
+		return spec{}, err
 	case strings.ContainsAny(s.Pool, "@/"):
 		return spec{}, invalidf("rbd: invalid pool '%s'", s.Pool)
 	case strings.ContainsAny(s.Namespace, "@/"):
@@ -168,22 +170,22 @@ func poolSpec(in *cli.Invocation, i int) (spec, error) {
 }
 
 // anyPoolSpec is poolSpec for commands that do not care what names look like.
-func anyPoolSpec(in *cli.Invocation, i int) spec {
+func anyPoolSpec(in *cli.Invocation) (spec, error) {
 	s := spec{Pool: in.String("pool"), Namespace: in.String("namespace")}
-	if text := in.Arg(i); text != "" && s.Pool == "" {
+	if text := in.Arg(0); text != "" && s.Pool == "" {
 		s.Pool = text
 		if slash := strings.LastIndexByte(text, '/'); slash >= 0 {
 			s.Pool, s.Namespace = text[:slash], text[slash+1:]
 		}
 	}
-	return s
+	return s, nil
 }
 
 // onlyPool is poolSpec for commands about pools as a whole.
-func onlyPool(in *cli.Invocation, i int) (spec, error) {
-	s, err := poolSpec(in, i)
+func onlyPool(in *cli.Invocation) (spec, error) {
+	s, err := poolSpec(in)
 	if err == nil && s.Namespace != "" && !in.Has("namespace") {
-		err = invalidf("rbd: invalid pool '%s'", in.Arg(i))
+		err = invalidf("rbd: invalid pool '%s'", in.Arg(0))
 	}
 	return s, err
 }

@@ -57,11 +57,7 @@ func (c *call) dateProgram(ctx context.Context) string {
 }
 
 func trashMove(ctx context.Context, c *call) error {
-	s, err := specArg{}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, io, err := c.onPool(ctx, specArg{}.read)
 	if err != nil {
 		return err
 	}
@@ -102,9 +98,9 @@ func stopMirroring(ctx context.Context, io *rados.IoCtx, name string) error {
 }
 
 // trashID reads the pool and the id of an image in the trash.
-func (c *call) trashID() (spec, error) {
-	s := spec{Pool: c.String("pool"), Namespace: c.String("namespace"), Image: c.String("image-id")}
-	if text := c.Arg(0); s.Image == "" && text != "" {
+func trashID(in *cli.Invocation) (spec, error) {
+	s := spec{Pool: in.String("pool"), Namespace: in.String("namespace"), Image: in.String("image-id")}
+	if text := in.Arg(0); s.Image == "" && text != "" {
 		given, ok := splitSpec(text)
 		if !ok {
 			return s, invalidf("rbd: invalid spec '%s'", text)
@@ -127,11 +123,7 @@ func (c *call) trashID() (spec, error) {
 }
 
 func trashRemove(ctx context.Context, c *call) error {
-	s, err := c.trashID()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, io, err := c.onPool(ctx, trashID)
 	if err != nil {
 		return err
 	}
@@ -160,11 +152,7 @@ func trashRemove(ctx context.Context, c *call) error {
 }
 
 func trashRestore(ctx context.Context, c *call) error {
-	s, err := c.trashID()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, io, err := c.onPool(ctx, trashID)
 	if err != nil {
 		return err
 	}
@@ -194,7 +182,7 @@ func (c *call) threshold() (float64, error) {
 }
 
 func trashPurge(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
+	s, err := poolSpec(c.Invocation)
 	if err != nil {
 		return err
 	}
@@ -227,15 +215,7 @@ func trashPurge(ctx context.Context, c *call) error {
 }
 
 func trashList(ctx context.Context, c *call) error {
-	s, err := poolSpec(c.Invocation, 0)
-	if err != nil {
-		return err
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	_, f, io, err := c.showPool(ctx, poolSpec)
 	if err != nil {
 		return err
 	}

@@ -25,20 +25,18 @@ type usageReport struct {
 	provisioned, total uint64
 }
 
+// usageSpec reads an image, one of its snapshots, or a pool.
+func usageSpec(in *cli.Invocation) (spec, error) {
+	s, err := specArg{snap: snapOptional, noImage: true}.read(in)
+	if err == nil && s.Image == "" && (s.Snap != "" || in.Has("from-snap")) {
+		err = invalidf("rbd: image name was not specified")
+	}
+	return s, err
+}
+
 // diskUsage is `rbd du`.
 func diskUsage(ctx context.Context, c *call) error {
-	s, err := specArg{snap: snapOptional, noImage: true}.read(c.Invocation)
-	if err != nil {
-		return err
-	}
-	if s.Image == "" && (s.Snap != "" || c.Has("from-snap")) {
-		return invalidf("rbd: image name was not specified")
-	}
-	f, err := c.formatter()
-	if err != nil {
-		return err
-	}
-	io, err := c.pool(ctx, s)
+	s, f, io, err := c.showPool(ctx, usageSpec)
 	if err != nil {
 		return err
 	}
