@@ -33,6 +33,7 @@ type noMonitors struct{}
 
 func (noMonitors) WantOSDMap(uint32, bool)                      {}
 func (noMonitors) GotOSDMap(uint32)                             {}
+func (noMonitors) Unreadable(error)                             {}
 func (noMonitors) NewestOSDMap(context.Context) (uint32, error) { return 1, nil }
 
 // echoClient is a client whose OSDs answer at once.

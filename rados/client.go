@@ -102,7 +102,7 @@ func Connect(ctx context.Context, cfg *conf.Config, opts ...Option) (*Client, er
 	d := &osdDials{mon: c.mon, cfg: msgr, timeout: time.Duration(cfg.Int("ms_connection_ready_timeout")) * time.Second}
 	c.osds = newObjecter(o.log, c.mon.GlobalID, d.dial, monitorsOf{c.mon}, newThrottle(o.maxBytes, o.maxOps))
 	c.osds.barred = func(m *osdmap.Map) bool { return m.IsBlocklisted(c.Addr()) }
-	c.mon.Register(wire.TypeOSDMap, c.osds.gotMap)
+	c.mon.Register(wire.TypeOSDMap, c.osds.monMap)
 	if err := c.mon.Start(ctx); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -189,6 +189,8 @@ func (m monitorsOf) WantOSDMap(from uint32, keep bool) {
 }
 
 func (m monitorsOf) GotOSDMap(epoch uint32) { m.c.Got("osdmap", uint64(epoch)) }
+
+func (m monitorsOf) Unreadable(err error) { m.c.Unreadable(err) }
 
 func (m monitorsOf) NewestOSDMap(ctx context.Context) (uint32, error) {
 	newest, _, err := m.c.GetVersion(ctx, "osdmap")

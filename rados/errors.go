@@ -49,7 +49,7 @@ var ErrClosed = errors.New("rados client is closed")
 
 // OpError says which operation on which object failed. Err is an Errno when the
 // cluster answered, a context's error when the caller gave up, ErrClosed when
-// the Client was closed.
+// the Client was closed, ErrGarbage when the cluster's answers cannot be read.
 type OpError struct {
 	Op        string // the names of the vector's operations, or of the call
 	Pool      int64
@@ -80,7 +80,7 @@ func (e *OpError) Unwrap() error { return e.Err }
 
 // MaybeApplied reports whether err leaves open if the write behind it happened:
 // it had been sent, and the caller's context or Client.Close ended the wait
-// before the cluster answered. An error that the cluster itself returned is
+// before the cluster answered, or its answers could not be read (ErrGarbage). An error that the cluster itself returned is
 // never in doubt.
 func MaybeApplied(err error) bool {
 	var oe *OpError

@@ -31,6 +31,8 @@ type bench struct {
 	refuse map[int32]bool
 	wanted []uint32 // epochs that were asked for
 	newest uint32   // what the monitors say
+	// unreadable is what was said about the monitors' messages.
+	unreadable []error
 }
 
 const testGID = 4242
@@ -126,6 +128,13 @@ func (b *bench) WantOSDMap(from uint32, _ bool) {
 
 // GotOSDMap implements monitors.
 func (b *bench) GotOSDMap(uint32) {}
+
+// Unreadable implements monitors.
+func (b *bench) Unreadable(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unreadable = append(b.unreadable, err)
+}
 
 // NewestOSDMap implements monitors.
 func (b *bench) NewestOSDMap(context.Context) (uint32, error) {

@@ -1,6 +1,7 @@
 package rados
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -14,7 +15,8 @@ type linger struct {
 	io     *IoCtx
 	oid    string
 	cookie uint64
-	event  func(n *wire.WatchNotify, m *msgr2.Message) // on a reading goroutine
+	// event runs on a reading goroutine; it fails when the event cannot be read.
+	event func(n *wire.WatchNotify, m *msgr2.Message) error
 
 	link atomic.Pointer[link] // over which it was last sent
 	tgt  target               // guarded by objecter.mu held for writing
@@ -22,6 +24,9 @@ type linger struct {
 	// moved counts how often the binding broke; wake is told.
 	moved atomic.Uint64
 	wake  chan struct{}
+
+	garbage msgr2.Garbage         // what came for it and could not be read
+	failed  atomic.Pointer[error] // why it has to end
 }
 
 // lingerSet is the lingers of a client by their cookies.
@@ -31,7 +36,7 @@ type lingerSet struct {
 }
 
 // addLinger makes a linger with a new cookie known.
-func (o *objecter) addLinger(io *IoCtx, oid string, event func(*wire.WatchNotify, *msgr2.Message)) *linger {
+func (o *objecter) addLinger(io *IoCtx, oid string, event func(*wire.WatchNotify, *msgr2.Message) error) *linger {
 	l := &linger{
 		io: io, oid: oid, cookie: o.lastCookie.Add(1), event: event, wake: make(chan struct{}, 1),
 		tgt: target{
@@ -86,19 +91,19 @@ func (o *objecter) rescanLingers(skipped bool) {
 	}
 }
 
-// gotWatchNotify hands an event to its linger, on a reading goroutine.
-func (o *objecter) gotWatchNotify(m *msgr2.Message) {
+// gotWatchNotify hands an event to its linger, on a reading goroutine. When the
+// event cannot be read it returns whose it is, if it knows.
+func (o *objecter) gotWatchNotify(m *msgr2.Message) (*linger, error) {
 	var n wire.WatchNotify
 	if err := wire.Decode(&n, m.Front); err != nil {
-		o.log.Error("broken watch event", "error", err)
-		return
+		return nil, fmt.Errorf("watch event: %w", err)
 	}
 	o.lingers.mu.Lock()
 	l := o.lingers.all[n.Cookie]
 	o.lingers.mu.Unlock()
 	if l == nil {
 		o.log.Debug("event for a watch that is gone", "cookie", n.Cookie)
-		return
+		return nil, nil
 	}
-	l.event(&n, m)
+	return l, l.event(&n, m)
 }

@@ -13,18 +13,61 @@ import (
 // pausingFlags make requests wait for a later map.
 const pausingFlags = osdmap.FlagPauseRead | osdmap.FlagPauseWrite | osdmap.FlagFull
 
+// sentMap is a MOSDMap, and who to tell when a map in it cannot be read: the OSD
+// that sent it, nil when it was a monitor.
+type sentMap struct {
+	*wire.OSDMapMessage
+	broken func(error)
+}
+
 // gotMap takes a MOSDMap from a monitor or an OSD. It is called on a reading
-// goroutine; the work is done on the map goroutine.
-func (o *objecter) gotMap(m *msgr2.Message) {
+// goroutine; the work is done on the map goroutine. It fails when the message
+// cannot be read.
+func (o *objecter) gotMap(m *msgr2.Message, broken func(error)) error {
 	var maps wire.OSDMapMessage
 	if err := wire.Decode(&maps, m.Front); err != nil {
-		o.log.Error("broken OSD map message", "error", err)
-		return
+		return fmt.Errorf("OSD map: %w", err)
 	}
 	select {
-	case o.maps <- &maps:
+	case o.maps <- sentMap{&maps, broken}:
 	case <-o.ctx.Done():
 	}
+	return nil
+}
+
+// monMap is gotMap for monitors.
+func (o *objecter) monMap(m *msgr2.Message) error {
+	err := o.gotMap(m, nil)
+	if err != nil {
+		o.noteUnreadable(err)
+	}
+	return err
+}
+
+// noteUnreadable counts a monitor's message with maps that cannot be read; when they
+// are too many, who waits for a map is told.
+func (o *objecter) noteUnreadable(err error) {
+	if !o.mapGarbage.Add() {
+		return
+	}
+	o.mu.Lock()
+	o.mapErr = fmt.Errorf("%w: %w", ErrGarbage, err)
+	close(o.changed)
+	o.changed = make(chan struct{})
+	o.mu.Unlock()
+}
+
+// badMap is told that a map in a message cannot be read. Whoever sent it loses the
+// connection; a monitor is asked for the map again.
+func (o *objecter) badMap(m sentMap, err error) {
+	o.log.Error("unreadable OSD map", "after", o.current().epoch(), "error", err)
+	if m.broken != nil {
+		m.broken(err)
+		o.wantMap()
+		return
+	}
+	o.noteUnreadable(err)
+	o.mons.Unreadable(err) // the next session asks again
 }
 
 // mapLoop is the goroutine that changes the map.
@@ -41,7 +84,7 @@ func (o *objecter) mapLoop() {
 
 // takeMaps goes through the epochs of a message one by one: an interval that
 // began and ended in between must not be missed.
-func (o *objecter) takeMaps(m *wire.OSDMapMessage) {
+func (o *objecter) takeMaps(m sentMap) {
 	o.mu.RLock()
 	fsid := o.fsid
 	o.mu.RUnlock()
@@ -55,10 +98,10 @@ func (o *objecter) takeMaps(m *wire.OSDMapMessage) {
 		if cur.epoch() >= last {
 			break
 		}
-		next, skipped, err := nextMap(cur, m)
+		next, skipped, err := nextMap(cur, m.OSDMapMessage)
 		if err != nil {
-			o.log.Error("broken OSD map", "after", cur.epoch(), "error", err)
-			break
+			o.badMap(m, err)
+			return
 		}
 		if next == nil {
 			break // a gap
@@ -162,7 +205,7 @@ func (o *objecter) install(v *mapView, skipped bool) {
 		return
 	}
 	old := o.view
-	o.view = v
+	o.view, o.mapErr = v, nil
 	close(o.changed)
 	o.changed = make(chan struct{})
 	o.rescanLingers(skipped) // first: what rescan sends binds anew
@@ -287,13 +330,16 @@ func (o *objecter) laggards(now uint32) bool {
 func (o *objecter) waitMap(ctx context.Context, epoch uint32) error {
 	for {
 		o.mu.RLock()
-		have, changed, closed := o.view.epoch(), o.changed, o.closed
+		have, changed, closed, mapErr := o.view.epoch(), o.changed, o.closed, o.mapErr
 		o.mu.RUnlock()
 		if closed {
 			return ErrClosed
 		}
 		if have >= epoch && have > 0 {
 			return nil
+		}
+		if mapErr != nil {
+			return mapErr
 		}
 		o.wantMap()
 		select {

@@ -26,7 +26,7 @@ func incremental(t *testing.T, from *osdmap.Map, flags int32) (p []byte, next *o
 }
 
 func (b *bench) push(m wire.OSDMapMessage) {
-	b.o.gotMap(&msgr2.Message{Type: wire.TypeOSDMap, Front: m.Append(nil)})
+	_ = b.o.monMap(&msgr2.Message{Type: wire.TypeOSDMap, Front: m.Append(nil)})
 	synctest.Wait()
 }
 
@@ -76,9 +76,14 @@ func TestMapsThatCannotBeReadOrAreOfAnotherClusterAreNotTaken(t *testing.T) {
 		b.push(wire.OSDMapMessage{FSID: denc.UUID{2}, Full: map[uint32][]byte{2: fullMap(2)}, Newest: 2})
 		b.push(wire.OSDMapMessage{FSID: denc.UUID{1}, Full: map[uint32][]byte{2: fullMap(2)[:100]}, Newest: 2})
 		b.push(wire.OSDMapMessage{FSID: denc.UUID{1}, Incrementals: map[uint32][]byte{2: []byte("x")}, Newest: 2})
-		b.o.gotMap(&msgr2.Message{Type: wire.TypeOSDMap, Front: []byte("x")})
+		if b.o.monMap(&msgr2.Message{Type: wire.TypeOSDMap, Front: []byte("x")}) == nil {
+			t.Error("a broken message was taken")
+		}
 		if synctest.Wait(); b.epoch() != 1 {
 			t.Errorf("epoch %d", b.epoch())
+		}
+		if n := len(b.unreadable); n != 2 {
+			t.Errorf("the monitor was complained about %d times", n)
 		}
 		b.push(wire.OSDMapMessage{FSID: denc.UUID{1}, Full: map[uint32][]byte{2: fullMap(2)}, Newest: 2})
 		if b.epoch() != 2 {

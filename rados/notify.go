@@ -2,7 +2,6 @@ package rados
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,7 +36,8 @@ func (io *IoCtx) Notify(ctx context.Context, oid string, payload []byte, timeout
 	for {
 		moved := l.moved.Load()
 		id, err := io.sendNotify(ctx, oid, l, input)
-		if errors.Is(err, errDropped) {
+		again, err := l.repeat(err)
+		if again {
 			continue
 		}
 		if err != nil {
@@ -88,19 +88,18 @@ type notifyEnd struct {
 	err    error
 }
 
-func (n *notify) gotEvent(ev *wire.WatchNotify, m *msgr2.Message) {
+func (n *notify) gotEvent(ev *wire.WatchNotify, m *msgr2.Message) error {
 	if ev.Event != wire.WatchEventComplete {
-		return
+		return nil
 	}
 	end := &notifyEnd{err: resultError(ev.ReturnCode)}
 	var rep wire.NotifyReply
 	rd := denc.NewReader(m.Data.Bytes())
 	rep.Decode(rd)
 	if err := rd.Err(); err != nil {
-		end.err = fmt.Errorf("result of notify: %w", err)
-	} else {
-		end.result = &NotifyResult{Acks: rep.Acks, Timeouts: rep.Timeouts}
+		return fmt.Errorf("result of notify: %w", err)
 	}
+	end.result = &NotifyResult{Acks: rep.Acks, Timeouts: rep.Timeouts}
 	n.mu.Lock()
 	n.completed[ev.NotifyID] = end
 	n.mu.Unlock()
@@ -108,6 +107,7 @@ func (n *notify) gotEvent(ev *wire.WatchNotify, m *msgr2.Message) {
 	case n.wake <- struct{}{}:
 	default:
 	}
+	return nil
 }
 
 // wait returns the completion of an attempt, or nil when the binding broke
@@ -119,6 +119,9 @@ func (n *notify) wait(ctx context.Context, o *objecter, l *linger, id, moved uin
 		n.mu.Unlock()
 		if end != nil {
 			return end, nil
+		}
+		if err := l.failed.Load(); err != nil {
+			return nil, *err
 		}
 		if l.moved.Load() != moved {
 			return nil, nil

@@ -35,6 +35,9 @@ type monitors interface {
 	NewestOSDMap(ctx context.Context) (uint32, error)
 	// GotOSDMap tells that an epoch has arrived.
 	GotOSDMap(epoch uint32)
+	// Unreadable tells that what the monitor sent cannot be read. It is asked again,
+	// or another one.
+	Unreadable(err error)
 }
 
 // objecter aims requests by the OSD map, keeps one session to each OSD in use
@@ -60,15 +63,17 @@ type objecter struct {
 	mu       sync.RWMutex
 	fsid     denc.UUID // zero: not known yet
 	view     *mapView
-	changed  chan struct{} // closed and replaced by every new map
+	changed  chan struct{} // closed and replaced by every new map, and by mapErr
+	mapErr   error         // why no newer map can be had
 	sessions map[int32]*session
 	homeless *session // of the requests without an OSD
 	closed   bool
 
 	lingers    lingerSet
-	waiters    sync.Pool                // of *waiter, idle ones
-	maps       chan *wire.OSDMapMessage // to the map goroutine
-	notes      *workQueue               // callbacks that must not run where they arise
+	waiters    sync.Pool     // of *waiter, idle ones
+	maps       chan sentMap  // to the map goroutine
+	notes      *workQueue    // callbacks that must not run where they arise
+	mapGarbage msgr2.Garbage // maps of monitors that could not be read
 	poolCheck  atomic.Bool
 	lastCookie atomic.Uint64
 
@@ -88,7 +93,7 @@ func newObjecter(log *slog.Logger, gid func() uint64, dial osdDialer, mons monit
 		log: log, gid: gid, dial: dial, mons: mons, throttle: t,
 		view: newMapView(nil), changed: make(chan struct{}),
 		sessions: map[int32]*session{}, lingers: lingerSet{all: map[uint64]*linger{}},
-		maps: make(chan *wire.OSDMapMessage, 16), notes: newWorkQueue(), waiters: sync.Pool{New: newWaiter},
+		maps: make(chan sentMap, 16), notes: newWorkQueue(), waiters: sync.Pool{New: newWaiter},
 		blocklisted: make(chan struct{}), ctx: ctx, stop: cancel,
 	}
 	o.homeless = newSession(o, noOSD, nil)
@@ -303,7 +308,9 @@ func (o *objecter) checkPools() {
 		if err != nil {
 			if o.ctx.Err() == nil {
 				o.log.Warn("could not ask for the newest OSD map", "error", err)
-				o.later(o.checkPools)
+				if sleep(o.ctx, redialMost) {
+					o.later(o.checkPools)
+				}
 			}
 			return
 		}

@@ -428,16 +428,3 @@ func TestWaitingForAMap(t *testing.T) {
 		}
 	})
 }
-
-func TestBrokenRepliesEndTheirRequestOnly(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bench) {
-		p, q := b.read("p"), b.read("q")
-		s := b.take(0)
-		s[0].conn.l.handle(s[0].conn, &msgr2.Message{Type: wire.TypeOSDOpReply, TID: s[0].tid, Front: []byte{1, 2, 3}})
-		if synctest.Wait(); !p.done || p.err == nil {
-			t.Error("a broken reply was taken")
-		}
-		s[1].reply(0, []byte("x"))
-		q.wantDone(0)
-	})
-}

@@ -51,6 +51,7 @@ type request struct {
 	sent     atomic.Bool   // at least once
 	finished atomic.Bool   // claimed by who completes it
 	answered bool
+	garbage  *msgr2.Garbage // its answers that could not be read; nil: none
 	reply    *msgr2.Message
 }
 
@@ -182,7 +183,7 @@ func (r *request) failResults(err error) {
 func (r *request) wrap(err error) error {
 	return &OpError{
 		Op: r.op.String(), Pool: r.io.pool, Namespace: r.io.ns, Object: r.oid, Epoch: r.epoch.Load(), Err: err,
-		maybe: r.isWrite() && r.sent.Load() && (isContextErr(err) || errors.Is(err, ErrClosed)),
+		maybe: r.isWrite() && r.sent.Load() && (isContextErr(err) || errors.Is(err, ErrClosed) || errors.Is(err, ErrGarbage)),
 	}
 }
 

@@ -2,6 +2,7 @@ package rados
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type session struct {
 	shutDown bool
 	backoffs map[backoffID]*wire.OSDBackoff
 	givenUp  map[uint64]wire.PG // writes that nobody waits for, by tid
+	garbage  msgr2.Garbage      // what came from the OSD and could not be read
 }
 
 // link is one connection of a session, from the attempt to make it on.
@@ -119,11 +121,16 @@ func (s *session) connect() {
 	ctx, cancel := context.WithCancel(s.o.ctx)
 	l := &link{s: s, cancel: cancel}
 	s.link = l
-	s.o.spawn(func() { s.dial(ctx, l) })
+	pause := s.garbage.Pause()
+	s.o.spawn(func() { s.dial(ctx, l, pause) })
 }
 
-// dial connects until it succeeds or ctx ends, then sends what waits.
-func (s *session) dial(ctx context.Context, l *link) {
+// dial connects until it succeeds or ctx ends, then sends what waits. The first
+// attempt comes after a pause.
+func (s *session) dial(ctx context.Context, l *link, pause time.Duration) {
+	if pause > 0 && !sleep(ctx, pause) {
+		return
+	}
 	wait := redialFirst
 	for {
 		conn, err := s.o.dial(ctx, s.osd, s.addrs, l)
@@ -136,12 +143,20 @@ func (s *session) dial(ctx context.Context, l *link) {
 		}
 		s.o.log.Info("cannot connect to osd", "osd", s.osd, "addr", s.addrs.String(), "error", err)
 		s.o.wantMap()
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !sleep(ctx, wait) {
 			return
 		}
 		wait = min(2*wait, redialMost)
+	}
+}
+
+// sleep waits; it reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -244,11 +259,16 @@ func (s *session) shut() ([]*request, osdConn) {
 func (l *link) handle(conn osdConn, m *msgr2.Message) {
 	switch m.Type {
 	case wire.TypeOSDOpReply:
-		l.handleReply(m)
+		l.handleReply(conn, m)
 	case wire.TypeOSDMap:
-		l.s.o.gotMap(m)
+		broken := func(err error) { l.broken(conn, 0, nil, err) }
+		if err := l.s.o.gotMap(m, broken); err != nil {
+			broken(err)
+		}
 	case wire.TypeWatchNotify:
-		l.s.o.gotWatchNotify(m)
+		if about, err := l.s.o.gotWatchNotify(m); err != nil {
+			l.broken(conn, 0, about, err)
+		}
 	case wire.TypeOSDBackoff:
 		l.handleBackoff(conn, m)
 	default:
@@ -257,7 +277,7 @@ func (l *link) handle(conn osdConn, m *msgr2.Message) {
 }
 
 // handleReply completes the request that m answers.
-func (l *link) handleReply(m *msgr2.Message) {
+func (l *link) handleReply(conn osdConn, m *msgr2.Message) {
 	s := l.s
 	sc := scratchPool.Get().(*scratch)
 	defer sc.release()
@@ -269,10 +289,11 @@ func (l *link) handleReply(m *msgr2.Message) {
 		err = rep.SplitPayload(m.Data)
 	}
 	if err != nil {
-		s.o.log.Error("broken reply from osd", "osd", s.osd, "tid", m.TID, "error", err)
-		s.fail(l, m.TID, err)
+		l.broken(conn, m.TID, nil, fmt.Errorf("reply: %w", err))
+		m.Release()
 		return
 	}
+	s.garbage.Good()
 	s.mu.Lock()
 	s.settled(m.TID)
 	r := s.ops[m.TID]
@@ -321,17 +342,6 @@ func (s *session) complete(r *request, rep *wire.OSDOpReply, m *msgr2.Message) {
 	s.o.finish(r, err)
 }
 
-// fail ends the request of a tid with err.
-func (s *session) fail(l *link, tid uint64, err error) {
-	s.mu.Lock()
-	r := s.ops[tid]
-	ok := r != nil && s.link == l
-	s.mu.Unlock()
-	if ok {
-		s.o.cancel(r, err)
-	}
-}
-
 // retry submits r again after the answer "not here" or "not now".
 func (o *objecter) retry(r *request, to *wire.Redirect) {
 	r.attempts = 0
@@ -365,7 +375,7 @@ func (l *link) handleBackoff(conn osdConn, m *msgr2.Message) {
 	s := l.s
 	var b wire.OSDBackoff
 	if err := wire.Decode(&b, m.Front); err != nil {
-		s.o.log.Error("broken backoff from osd", "osd", s.osd, "error", err)
+		l.broken(conn, 0, nil, fmt.Errorf("backoff: %w", err))
 		return
 	}
 	switch b.Op {

@@ -45,7 +45,7 @@ type watchOptions struct {
 
 // OnError sets what is called, once, when the watch is lost for good:
 // ErrNotConnected when the OSD forgot it, ErrNotFound when the object is gone,
-// ErrBlocklisted. Notifications may have been missed; the caller registers
+// ErrBlocklisted, ErrGarbage. Notifications may have been missed; the caller registers
 // anew. It runs on the goroutine that notifications are handed over on and must
 // not call Close on the watch.
 func OnError(f func(error)) WatchOption { return func(o *watchOptions) { o.onError = f } }
@@ -139,7 +139,7 @@ func (w *Watch) register(ctx context.Context) (moved uint64, err error) {
 			w.sawOSD(time.Now())
 			return moved, nil
 		}
-		if !errors.Is(err, errDropped) {
+		if again, err := w.linger.repeat(err); !again {
 			return 0, err
 		}
 	}
@@ -154,6 +154,10 @@ func (w *Watch) keep(moved uint64) {
 	var pingMoved uint64
 	busy := false
 	for {
+		if err := w.linger.failed.Load(); err != nil {
+			w.lose(*err)
+			return
+		}
 		if w.linger.moved.Load() != moved {
 			var err error
 			if moved, err = w.reconnect(); err != nil {
@@ -200,7 +204,7 @@ func (w *Watch) reconnect() (moved uint64, err error) {
 			w.o.log.Debug("watch reconnected", "object", w.oid, "cookie", w.linger.cookie, "gen", w.gen)
 			return moved, nil
 		}
-		if !errors.Is(err, errDropped) {
+		if again, err := w.linger.repeat(err); !again {
 			return 0, err
 		}
 	}
@@ -234,7 +238,7 @@ func (w *Watch) lose(err error) {
 }
 
 // gotEvent takes an event on a reading goroutine.
-func (w *Watch) gotEvent(n *wire.WatchNotify, _ *msgr2.Message) {
+func (w *Watch) gotEvent(n *wire.WatchNotify, _ *msgr2.Message) error {
 	switch n.Event {
 	case wire.WatchEventNotify:
 		note := &Notification{NotifyID: n.NotifyID, NotifierGID: n.NotifierGID, Cookie: n.Cookie, Payload: n.Payload, w: w}
@@ -248,6 +252,7 @@ func (w *Watch) gotEvent(n *wire.WatchNotify, _ *msgr2.Message) {
 	case wire.WatchEventDisconnect:
 		w.lose(&OpError{Op: "watch", Pool: w.io.pool, Namespace: w.io.ns, Object: w.oid, Err: ErrNotConnected})
 	}
+	return nil
 }
 
 // isNew reports whether a notification was not seen before. An OSD repeats what
@@ -340,7 +345,7 @@ func (w *Watch) stop() {
 func (w *Watch) unwatch(ctx context.Context) error {
 	for {
 		err := w.io.operate(ctx, w.request(wire.WatchOpUnwatch, 0))
-		if !errors.Is(err, errDropped) {
+		if again, err := w.linger.repeat(err); !again {
 			return err
 		}
 	}

@@ -118,23 +118,22 @@ func (c *Client) signal() {
 	}
 }
 
-// handleMap takes a manager map from the monitor.
-func (c *Client) handleMap(m *msgr2.Message) {
+// handleMap takes a manager map from the monitor. It fails when that cannot be read.
+func (c *Client) handleMap(m *msgr2.Message) error {
 	var f wire.MgrMapMessage
 	err := wire.Decode(&f, m.Front)
 	m.Release()
 	if err != nil {
-		c.log.Warn("bad manager map", "err", err)
-		return
+		return fmt.Errorf("manager map: %w", err)
 	}
 	c.cfg.Mon.Got("mgrmap", uint64(f.Map.Epoch))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.mgrMap != nil && f.Map.Epoch <= c.mgrMap.Epoch {
-		return
+	if c.mgrMap == nil || f.Map.Epoch > c.mgrMap.Epoch {
+		c.mgrMap = &f.Map
+		c.signal()
 	}
-	c.mgrMap = &f.Map
-	c.signal()
+	return nil
 }
 
 // target returns the manager to be connected to; ok is false when there is none
@@ -280,7 +279,8 @@ func (s *session) HandleMessage(_ *msgr2.Conn, m *msgr2.Message) {
 		s.client.tap(m)
 	}
 	if err := s.dispatch(m); err != nil {
-		s.client.log.Warn("bad message from the manager", "type", m.Type, "err", err)
+		s.client.log.Warn("unreadable message from the manager", "type", m.Type, "err", err)
+		s.client.charge(m.TID, fmt.Errorf("message of type %d: %w", m.Type, err))
 		s.HandleReset(nil, err)
 	}
 }

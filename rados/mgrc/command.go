@@ -18,6 +18,8 @@ type call struct {
 	cmd  string
 	in   []byte
 	done chan result // holds one
+	// garbage is its answers that could not be read.
+	garbage msgr2.Garbage
 }
 
 type result struct {
@@ -112,6 +114,20 @@ func (c *Client) handleReply(m *msgr2.Message) error {
 		k.finish(result{reply: f, out: out})
 	}
 	return nil
+}
+
+// charge counts an unreadable message for the call that it answers, or for all when
+// tid is 0. The session ends and they are sent again over the next one, unless there
+// were too many.
+func (c *Client) charge(tid uint64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for t, k := range c.calls {
+		if (tid == 0 || t == tid) && k.garbage.Add() {
+			delete(c.calls, t)
+			k.finish(result{err: fmt.Errorf("%w: %w", msgr2.ErrGarbage, err)})
+		}
+	}
 }
 
 func (k *call) finish(r result) {

@@ -40,6 +40,8 @@ type call struct {
 	tid   uint64
 	build func(fsid denc.UUID, tid uint64) *msgr2.Message
 	done  chan result // holds one
+	// garbage is its answers that could not be read.
+	garbage msgr2.Garbage
 }
 
 type result struct {
@@ -137,6 +139,20 @@ func (c *Client) failCalls(err error) {
 	}
 }
 
+// chargeCall counts an unreadable message for the call that it answers and reports
+// whether there is one. The session ends and the call is sent again over the next
+// one, unless there were too many.
+func (c *Client) chargeCall(tid uint64, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.calls[tid]
+	if ok && k.garbage.Add() {
+		delete(c.calls, tid)
+		k.finish(result{err: fmt.Errorf("%w: %w", msgr2.ErrGarbage, err)})
+	}
+	return ok
+}
+
 func (k *call) finish(r result) {
 	select {
 	case k.done <- r:
@@ -178,6 +194,7 @@ func (c *Client) handleReply(m *msgr2.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k, ok := c.calls[tid]; ok {
+		c.garbage.Good()
 		delete(c.calls, tid)
 		k.finish(result{front: f, data: data})
 	}

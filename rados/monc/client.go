@@ -51,8 +51,8 @@ type Client struct {
 	auth    *cephx.Client
 	methods []uint32
 
-	handlers map[uint16]func(*msgr2.Message) // fixed before Start
-	tap      func(*msgr2.Message)            // sees every message in tests; fixed before Start
+	handlers map[uint16]func(*msgr2.Message) error // fixed before Start
+	tap      func(*msgr2.Message)                  // sees every message in tests; fixed before Start
 
 	stop     context.CancelFunc
 	stopped  <-chan struct{} // the context that stop cancels
@@ -65,6 +65,7 @@ type Client struct {
 	monmap     *wire.MonMap // nil before the first
 	mons       []conf.Mon   // where to start from
 	lastMon    entity.Addr  // the one that died last
+	avoid      entity.Addr  // the one that sent what could not be read last
 	multiple   float64      // of the hunting interval
 	noneID     uint64       // our id under authentication "none"
 	useNone    bool         // the cluster wants "none"
@@ -75,8 +76,9 @@ type Client struct {
 	lastTID    uint64
 	changed    chan struct{} // closed and replaced on every change of state
 	haveConfig bool
-	fatal      error // why there is no session and will not be one soon
-	lastErr    error // of the last hunt
+	fatal      error         // why there is no session and will not be one soon
+	lastErr    error         // of the last hunt
+	garbage    msgr2.Garbage // sessions that ended by it
 }
 
 // New returns a Client that is not started.
@@ -99,7 +101,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{
 		cfg: cfg, log: log, methods: methods,
 		auth:     cephx.NewClient(cfg.Conf.Name(), cfg.Conf.Key, cephx.WithServices(cfg.Services), cephx.WithClock(cfg.Clock)),
-		handlers: map[uint16]func(*msgr2.Message){},
+		handlers: map[uint16]func(*msgr2.Message) error{},
 		finished: make(chan struct{}), kick: make(chan struct{}, 1),
 		multiple: 1, subs: map[string]*subscription{}, calls: map[uint64]*call{}, changed: make(chan struct{}),
 	}
@@ -112,8 +114,20 @@ func New(cfg Config) (*Client, error) {
 
 // Register makes f get every pushed message of a type, such as OSD maps. It
 // must be called before Start. f runs on the connection's goroutine, in order,
-// and must not block; the message is f's.
-func (c *Client) Register(typ uint16, f func(*msgr2.Message)) { c.handlers[typ] = f }
+// and must not block; the message is f's. When f fails the message could not be read,
+// which ends the session.
+func (c *Client) Register(typ uint16, f func(*msgr2.Message) error) { c.handlers[typ] = f }
+
+// Unreadable ends the session because of a message that came from a registered
+// function's monitor and turned out later to be unreadable.
+func (c *Client) Unreadable(err error) {
+	c.mu.Lock()
+	s := c.session
+	c.mu.Unlock()
+	if s != nil {
+		s.unreadable(err)
+	}
+}
 
 // Start finds a monitor and waits for its map and the central configuration.
 // ctx and the option client_mount_timeout bound the wait only. A refusal by the monitor, or a configuration that names none, ends
@@ -224,6 +238,9 @@ func (c *Client) run(ctx context.Context) {
 		c.begin(s)
 		err = s.serve(ctx)
 		c.end(s, err)
+		if errors.Is(err, errUnreadable) {
+			c.sawGarbage(ctx, s, err)
+		}
 	}
 }
 
@@ -245,6 +262,36 @@ func (c *Client) huntFailed(ctx context.Context, err error) {
 		c.failCalls(err)
 	}
 	t := time.NewTimer(max(pause, time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+var (
+	// errUnreadable ends a session whose monitor sent what cannot be read.
+	errUnreadable = errors.New("unreadable message")
+	// errAnswer is one that was for a call, which counts it.
+	errAnswer = errors.New("answer")
+)
+
+// sawGarbage pauses after a session that ended by errUnreadable. When there were too
+// many in a row, and it is no matter of one call, everybody who waits is told.
+func (c *Client) sawGarbage(ctx context.Context, s *session, err error) {
+	tooMany := c.garbage.Add() && !errors.Is(err, errAnswer)
+	c.mu.Lock()
+	c.avoid, c.lastErr = s.target.Addr, err
+	if tooMany {
+		err = fmt.Errorf("%w: %w", msgr2.ErrGarbage, err)
+		c.fatal = err // until a monitor lets us in
+	}
+	c.touch()
+	c.mu.Unlock()
+	if tooMany {
+		c.failCalls(err)
+	}
+	t := time.NewTimer(c.garbage.Pause())
 	defer t.Stop()
 	select {
 	case <-t.C:

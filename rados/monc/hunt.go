@@ -14,7 +14,8 @@ import (
 	"github.com/rbdm/rbdm/rados/conf"
 )
 
-// hunt tries the monitors, several at once, until one lets us in.
+// hunt tries the monitors, several at once, until one lets us in. One that sent what
+// cannot be read comes after all others.
 func (c *Client) hunt(ctx context.Context) (*session, error) {
 	targets := c.targets()
 	if len(targets) == 0 {
@@ -22,7 +23,7 @@ func (c *Client) hunt(ctx context.Context) (*session, error) {
 	}
 	parallel := int(max(1, c.cfg.Conf.Int("mon_client_hunt_parallel")))
 	var errs []error
-	for batch := range slices.Chunk(targets, parallel) {
+	for _, batch := range c.batches(targets, parallel) {
 		s, err := c.huntBatch(ctx, batch)
 		if err == nil || ctx.Err() != nil || errors.Is(err, cephx.ErrDenied) || isConfError(err) {
 			return s, err
@@ -30,6 +31,19 @@ func (c *Client) hunt(ctx context.Context) (*session, error) {
 		errs = append(errs, err)
 	}
 	return nil, hunted(errs)
+}
+
+// batches cuts targets into what is tried at once.
+func (c *Client) batches(targets []conf.Mon, parallel int) [][]conf.Mon {
+	c.mu.Lock()
+	avoid := c.avoid
+	c.mu.Unlock()
+	i := slices.IndexFunc(targets, func(m conf.Mon) bool { return m.Addr == avoid })
+	if i < 0 {
+		return slices.Collect(slices.Chunk(targets, parallel))
+	}
+	last := targets[i]
+	return append(slices.Collect(slices.Chunk(slices.Delete(slices.Clone(targets), i, i+1), parallel)), []conf.Mon{last})
 }
 
 // targets returns the monitors in the order in which to try them: by priority,

@@ -279,7 +279,10 @@ func TestInteropSubscriptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Register(41, func(m *msgr2.Message) { maps <- slices.Clone(m.Front) })
+		c.Register(41, func(m *msgr2.Message) error {
+			maps <- slices.Clone(m.Front)
+			return nil
+		})
 		if err := c.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}

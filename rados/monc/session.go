@@ -161,14 +161,25 @@ func (s *session) HandleMessage(_ *msgr2.Conn, m *msgr2.Message) {
 		c.tap(m)
 	}
 	if f, ok := c.handlers[m.Type]; ok {
-		f(m)
+		if err := f(m); err != nil {
+			s.unreadable(err)
+		}
 		return
 	}
 	defer m.Release()
 	if err := s.dispatch(m); err != nil {
-		c.log.Warn("bad message from a monitor", "mon", s.target.Addr, "type", m.Type, "err", err)
-		s.HandleReset(nil, fmt.Errorf("message of type %d: %w", m.Type, err))
+		err = fmt.Errorf("message of type %d: %w", m.Type, err)
+		if c.chargeCall(m.TID, err) {
+			err = fmt.Errorf("%w: %w", errAnswer, err)
+		}
+		s.unreadable(err)
 	}
+}
+
+// unreadable ends the session because of a message.
+func (s *session) unreadable(err error) {
+	s.client.log.Warn("unreadable message from a monitor", "mon", s.target.Addr, "err", err)
+	s.HandleReset(nil, fmt.Errorf("%w: %w", errUnreadable, err))
 }
 
 func (s *session) dispatch(m *msgr2.Message) error {
