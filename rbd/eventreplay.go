@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	jwire "github.com/rbdm/rbdm/journal/wire"
 )
@@ -35,7 +36,7 @@ type EventReplay struct {
 	// Of the goroutine that calls Apply and Finish.
 	started   map[uint64]*startedOp
 	order     []*startedOp // as they were announced
-	announced uint64       // how many were
+	came      uint64       // events that came
 	held      []heldEvent
 	heldBytes int
 }
@@ -44,7 +45,7 @@ type EventReplay struct {
 type heldEvent struct {
 	event jwire.Event
 	done  func(error)
-	at    uint64 // announced when it came
+	at    uint64 // the event's number
 }
 
 func (h *heldEvent) bytes() int { return heldOverhead + len(h.event.Data) + len(h.event.Compare) }
@@ -63,19 +64,34 @@ var errNoEnd = errors.New("journal: an operation that must end before what follo
 type startedOp struct {
 	event jwire.Event
 	done  func(error)
-	at    uint64 // announced, with it
+	at    uint64 // number of the event that announced it
 
 	// divides says that what follows the announcement must not overtake the
 	// operation; blocks, that what follows waits until the commit position can pass
 	// the announcement. tolerated is one that was waited for in vain.
 	divides, blocks, tolerated bool
-	// ended says that its end is known; finish is called for the event of it.
-	ended  bool
-	result int32
-	finish func(error)
+	// ended says that its end is known; finish is called for the event of it, which
+	// had the number endedAt.
+	ended   bool
+	endedAt uint64
+	result  int32
+	finish  func(error)
 }
 
-// stops reports whether what came after the announcement waits for the end.
+// place is where an operation stands among the other events: what came before is
+// applied before. A rollback takes back what came before its end.
+func (op *startedOp) place() uint64 {
+	if op.event.Type == jwire.EventSnapRollback && op.ended && op.result >= 0 {
+		return op.endedAt
+	}
+	return op.at
+}
+
+func (op *startedOp) end(at uint64, result int32, finish func(error)) {
+	op.ended, op.endedAt, op.result, op.finish = true, at, result, finish
+}
+
+// stops reports whether what came after its place waits for the operation.
 func (op *startedOp) stops() bool { return op.divides || op.blocks || op.ended }
 
 // NewEventReplay returns an EventReplay that writes to at most depth objects at a
@@ -99,10 +115,11 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 	if err := p.writes.failed(); err != nil {
 		return err
 	}
+	p.came++
 	switch ev.Type {
 	case jwire.EventWrite, jwire.EventDiscard, jwire.EventWriteSame, jwire.EventCompareAndWrite,
 		jwire.EventFlush, jwire.EventDemotePromote:
-		h := heldEvent{ev, done, p.announced}
+		h := heldEvent{ev, done, p.came}
 		if len(p.held) > 0 || p.stopper() != nil || !p.mayBegin(&h) {
 			return p.hold(ctx, h)
 		}
@@ -113,8 +130,8 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 			done(nil) // its beginning was applied before
 			return nil
 		}
-		op.ended, op.result, op.finish = true, ev.Result, done
-		if len(p.held) == 0 || p.held[0].at >= op.at {
+		op.end(p.came, ev.Result, done)
+		if len(p.held) == 0 || p.held[0].at > op.place() {
 			if err := p.end(ctx, op); err != nil {
 				return err
 			}
@@ -124,8 +141,7 @@ func (p *EventReplay) Apply(ctx context.Context, ev jwire.Event, done func(error
 	if p.started[ev.OpTID] != nil {
 		return p.writes.fail(fmt.Errorf("journal: operation %d is announced twice: %w", ev.OpTID, jwire.ErrEvent))
 	}
-	p.announced++
-	op := &startedOp{event: ev, done: done, at: p.announced, divides: p.divides(&ev)}
+	op := &startedOp{event: ev, done: done, at: p.came, divides: p.divides(&ev)}
 	p.started[ev.OpTID] = op
 	p.order = append(p.order, op)
 	return nil
@@ -141,13 +157,13 @@ func (p *EventReplay) divides(ev *jwire.Event) bool {
 }
 
 // stopper returns the first operation that holds back what came after it, or nil.
-func (p *EventReplay) stopper() *startedOp {
+func (p *EventReplay) stopper() (first *startedOp) {
 	for _, op := range p.order {
-		if op.stops() {
-			return op
+		if op.stops() && (first == nil || op.place() < first.place()) {
+			first = op
 		}
 	}
-	return nil
+	return first
 }
 
 // mayBegin reports whether an event that no operation holds back can begin. What a
@@ -157,16 +173,15 @@ func (p *EventReplay) mayBegin(h *heldEvent) bool {
 	if h.event.Type != jwire.EventCompareAndWrite || p.commit == nil {
 		return true
 	}
-	p.block(h.at + 1)
+	p.block(h.at)
 	first := p.stopper()
-	return first == nil || first.at > h.at
+	return first == nil || first.place() > h.at
 }
 
 // block makes what follows wait for all operations that were announced before at.
-// Not for a rollback: it takes back what comes before its end.
 func (p *EventReplay) block(at uint64) {
 	for _, op := range p.order {
-		op.blocks = op.blocks || op.at < at && !op.tolerated && op.event.Type != jwire.EventSnapRollback
+		op.blocks = op.blocks || op.at < at && !op.tolerated
 	}
 }
 
@@ -195,7 +210,7 @@ func (p *EventReplay) hold(ctx context.Context, h heldEvent) error {
 func (p *EventReplay) release(ctx context.Context) error {
 	for {
 		first := p.stopper()
-		for len(p.held) > 0 && (first == nil || p.held[0].at < first.at) {
+		for len(p.held) > 0 && (first == nil || p.held[0].at < first.place()) {
 			h := p.held[0]
 			if !p.mayBegin(&h) {
 				first = p.stopper()
@@ -311,16 +326,16 @@ func (p *EventReplay) Finish(ctx context.Context) error {
 	if err := p.writes.failed(); err != nil {
 		return err
 	}
-	for len(p.order) > 0 {
-		p.order[0].ended = true
+	for {
 		if err := p.release(ctx); err != nil {
 			return err
 		}
+		i := slices.IndexFunc(p.order, func(op *startedOp) bool { return !op.ended })
+		if i < 0 {
+			return p.Wait(ctx)
+		}
+		p.order[i].end(p.came+1, 0, nil)
 	}
-	if err := p.release(ctx); err != nil {
-		return err
-	}
-	return p.Wait(ctx)
 }
 
 // Wait waits until everything that was begun is safe, and done has returned for it.

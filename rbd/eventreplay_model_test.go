@@ -272,11 +272,14 @@ func (s *eventSource) step() {
 		delete(s.snaps, name)
 	case kind < 10:
 		// Writers are stopped after its first event, and go on after the second.
-		s.op(jwire.Event{Type: jwire.EventSnapRollback, Name: name}, 0)
+		result := int32(s.rnd.IntN(4)/3) * -5 // a few fail
+		s.op(jwire.Event{Type: jwire.EventSnapRollback, Name: name}, result)
 		for range s.rnd.IntN(3) {
 			s.change()
 		}
-		s.head = bytes.Clone(data)
+		if result == 0 {
+			s.head = bytes.Clone(data)
+		}
 		s.end(true)
 	default:
 		to := string(rune('a' + s.rnd.IntN(3)))

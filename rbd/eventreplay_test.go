@@ -3,6 +3,7 @@ package rbd_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -170,6 +171,52 @@ func TestReplayOfANameThatIsUsedAgain(t *testing.T) {
 	require.Equal(t, byte(0), x.read(s.ID)[8192], "what was written after the snapshot is in it")
 	require.Equal(t, byte('c'), x.read(rbd.NoSnap)[8192])
 	x.close()
+}
+
+// TestReplayComparesBeforeARollbackEnds: another operation is open, for which a
+// comparison waits that came between the two events of a rollback. It comes before
+// the rollback all the same, or before nothing if the rollback failed.
+func TestReplayComparesBeforeARollbackEnds(t *testing.T) {
+	write := func(kind jwire.EventType, c byte) jwire.Event {
+		return jwire.Event{Type: kind, Offset: 4096, Length: 512, Data: bytes.Repeat([]byte{c}, 512), Compare: make([]byte, 512)}
+	}
+	op := func(tid uint64, kind jwire.EventType, name string) jwire.Event {
+		return jwire.Event{Type: kind, OpTID: tid, Name: name, Namespace: userSnap}
+	}
+	end := func(tid uint64, result int32) jwire.Event {
+		return jwire.Event{Type: jwire.EventOpFinish, OpTID: tid, Result: result}
+	}
+	for _, c := range []struct {
+		result int32
+		ends   []uint64 // in which order, all others by Finish
+		want   byte
+	}{
+		{0, []uint64{4, 3}, 0}, {0, []uint64{3, 4}, 0}, {0, []uint64{4}, 0}, {0, []uint64{3}, 0}, {0, nil, 0},
+		{-5, []uint64{4, 3}, 'x'}, {-5, []uint64{3, 4}, 'x'}, {-5, []uint64{4}, 'x'},
+	} {
+		t.Run(fmt.Sprint(c.result, c.ends), func(t *testing.T) {
+			t.Parallel()
+			x := newReplayTarget(t, plainImage(t, 1<<20))
+			x.start(func(context.Context) error { return nil })
+			for _, ev := range []jwire.Event{
+				op(1, jwire.EventSnapCreate, "s"), end(1, 0), op(2, jwire.EventSnapCreate, "t"), end(2, 0),
+				op(3, jwire.EventSnapRemove, "t"), op(4, jwire.EventSnapRollback, "s"), write(jwire.EventCompareAndWrite, 'x'),
+			} {
+				x.apply(ev)
+			}
+			for _, tid := range c.ends {
+				ev := end(tid, 0)
+				if tid == 4 {
+					ev.Result = c.result
+				}
+				x.apply(ev)
+			}
+			require.NoError(t, x.events.Finish(x.running))
+			require.Equal(t, c.want, x.read(rbd.NoSnap)[4096])
+			require.Len(t, x.img.Snapshots(), 1)
+			x.close()
+		})
+	}
 }
 
 // TestReplayLooksAhead: an event that waits for its object keeps nothing else
