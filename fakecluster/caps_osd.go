@@ -262,9 +262,11 @@ func (c *osdCaps) isAdmin() bool {
 }
 
 // writes reports whether a pool may be written to, at least in parts: then its
-// snapshots may be made and removed.
-func (c *osdCaps) writes(pool string) bool {
+// snapshots may be made and removed. From 18.2 on a namespace or a prefix of
+// objects' names without a pool does not matter for that.
+func (c *osdCaps) writes(pool string, release int) bool {
 	return slices.ContainsFunc(c.grants, func(g osdGrant) bool {
-		return g.access&accessW != 0 && (g.unrestricted() || g.pool != "" && g.pool == pool)
+		everywhere := g.unrestricted() || release >= 18 && g.pool == "" && g.app == ""
+		return g.access&accessW != 0 && (everywhere || g.pool != "" && g.pool == pool)
 	})
 }

@@ -87,3 +87,52 @@ func FuzzCaps(f *testing.F) {
 		}
 	})
 }
+
+// TestWhoMakesSnapshots has what monitors of 16.2, 18.2 and 20.2 answer.
+func TestWhoMakesSnapshots(t *testing.T) {
+	for _, x := range []struct {
+		caps      string
+		old, late bool
+	}{
+		{"allow rw", true, true},
+		{"allow r", false, false},
+		{"allow class-write", false, false},
+		{"allow rw pool=p", true, true},
+		{"allow rw pool=q", false, false},
+		{"profile rbd pool=p namespace=n", true, true},
+		{"profile rbd pool=q", false, false},
+		{"allow rw object_prefix a-", false, true},
+		{"allow rw namespace=n", false, true},
+		{`allow rw namespace=""`, false, true},
+		{"allow rwx tag rbd *=*", false, false},
+	} {
+		c := parseOSDCaps(x.caps, netip.MustParseAddr("127.0.0.1"))
+		if c.writes("p", 16) != x.old || c.writes("p", 18) != x.late || c.writes("p", 20) != x.late {
+			t.Errorf("%q: %v %v %v, want %v %v", x.caps, c.writes("p", 16), c.writes("p", 18), c.writes("p", 20), x.old, x.late)
+		}
+	}
+}
+
+// TestWhoFollowsMaps has what monitors of 16.2, 18.2 and 20.2 send.
+func TestWhoFollowsMaps(t *testing.T) {
+	for _, x := range []struct {
+		caps, name string
+		old, late  bool
+	}{
+		{"allow r", "osdmap", true, true},
+		{"allow service osd r", "osdmap", false, true},
+		{"allow service mon r", "osdmap", true, false},
+		{"profile rbd", "osdmap", true, true},
+		{"allow service config-key r", "osdmap", false, false},
+		{"allow service config-key r", "mgrmap", true, true},
+		{"allow service config-key r", "config", true, true},
+		{"allow service osd r", "mdsmap", false, false},
+	} {
+		for release, want := range map[int]bool{16: x.old, 18: x.old, 20: x.late} {
+			s := &monSession{mon: &mon{daemon: daemon{c: &Cluster{opt: options{release: release}}}}, caps: parseMonCaps(x.caps, netip.MustParseAddr("127.0.0.1"))}
+			if got := s.mayFollow(x.name); got != want {
+				t.Errorf("%d %q %s: %v", release, x.caps, x.name, got)
+			}
+		}
+	}
+}

@@ -93,9 +93,14 @@ func (s *monSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 func (s *monSession) handle(m *msgr2.Message, v verdict) {
 	switch m.Type {
 	case wire.TypeMonCommand, wire.TypeAuth, wire.TypeMonGetMap, wire.TypeMonSubscribe, wire.TypeGetConfig, typePing, wire.TypeCommand:
+	case wire.TypePoolOp: // refused with an answer
+	case wire.TypeStatfs, typeGetPoolStats:
+		if !s.caps.permits("pg", accessR, "", nil) {
+			return // a monitor does not even say no
+		}
 	default:
 		if !s.caps.permits("mon", accessR, "", nil) {
-			return // a monitor does not even say no
+			return
 		}
 	}
 	switch m.Type {
@@ -225,10 +230,13 @@ func (s *monSession) subscribe(what map[string]wire.Subscription) {
 // mayFollow reports whether a subscription is the client's to make. A monitor
 // does not say that it is not.
 func (s *monSession) mayFollow(name string) bool {
-	if name == "monmap" || name == "config" {
+	switch {
+	case name == "monmap" || name == "config" || name == "mgrmap":
 		return true
+	case name == "osdmap" && s.mon.c.opt.release >= 20:
+		return s.caps.permits("osd", accessR, "", nil)
 	}
-	return s.caps.permits("mon", accessR, "", nil) && (name != "osdmap" || s.caps.permits("osd", accessR, "", nil))
+	return s.caps.permits("mon", accessR, "", nil)
 }
 
 // push sends what a subscription waits for, if there is something. The

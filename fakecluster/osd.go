@@ -145,9 +145,16 @@ func (s *osdSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 			fs.judge(fs.event(s.osd.name, c, s.user, m))
 		}
 	case wire.TypeCommand:
+		if s.shutOut() {
+			return
+		}
 		s.osd.c.tell(s.osd.name, c, m, s.caps.isAdmin())
 	}
 }
+
+// shutOut reports whether the client gets no answer at all: OSDs of 18.2 and
+// later do not let in who has no OSD capability.
+func (s *osdSession) shutOut() bool { return s.caps.none && s.osd.c.opt.release >= 18 }
 
 // dispatch runs a request, or holds it back when a fault delays it or an
 // earlier one on the same object.
@@ -320,8 +327,8 @@ func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 	if view.m.IsBlocklisted(s.addr) {
 		return refused(g, req, errno.ErrBlocklisted)
 	}
-	if s.caps.none && c.opt.release >= 20 {
-		return pg.Outcome{} // such an OSD does not even let the client in
+	if s.shutOut() {
+		return pg.Outcome{}
 	}
 	if !s.allowed(p, o) {
 		return refused(g, req, errno.ErrPermission)

@@ -35,7 +35,7 @@ func (s *monSession) permitsPoolOp(unmanaged bool, pool string) bool {
 		return s.caps.permits("osd", accessW, "", nil)
 	}
 	return s.caps.permits("osd", accessW, "osd pool op unmanaged-snap", cmdArgs{"poolname": pool}) ||
-		parseOSDCaps(s.auth.Caps(entity.TypeOSD), netip.Addr{}).writes(pool) // wherever it is
+		parseOSDCaps(s.auth.Caps(entity.TypeOSD), netip.Addr{}).writes(pool, s.mon.c.opt.release) // wherever it is
 }
 
 func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {

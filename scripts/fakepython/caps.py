@@ -146,7 +146,7 @@ def commands(user, c):
         attempt(user, 'mgr %s %s' % (prefix, ' '.join(str(v) for v in kw.values())),
                 lambda: c.mgr_command(json.dumps(dict(prefix=prefix, **kw)), b'')[0])
     attempt(user, 'osd version', lambda: c.osd_command(0, json.dumps({'prefix': 'version'}), b'')[0])
-    attempt(user, 'create pool', lambda: c.create_pool('caps-new'))
+    attempt(user, 'create pool', lambda: c.create_pool('caps-made'))
     attempt(user, 'delete pool', lambda: c.delete_pool('caps-none'))
     attempt(user, 'stats', lambda: c.get_cluster_stats())
 
@@ -195,7 +195,7 @@ for name, caps in USERS.items():
                 images(name, ctx, pool)
     commands(name, c)
     c.shutdown()
-    for n in ('caps-new',):
+    for n in ('caps-new', 'caps-made'):
         if admin.pool_exists(n):
             admin.delete_pool(n)
     admin.mon_command(json.dumps({'prefix': 'osd unset', 'key': 'noout'}), b'')
