@@ -4,13 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +16,6 @@ import (
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/cephx"
 	"github.com/rbdm/rbdm/msgr2/denc"
-	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
@@ -181,32 +176,6 @@ func (c *Cluster) uuid() denc.UUID {
 	return u
 }
 
-// makeKeys makes the keys of a new cluster.
-func (c *Cluster) makeKeys() {
-	all := map[string]string{"mon": "allow *", "osd": "allow *", "mgr": "allow *", "mds": "allow *"}
-	ring := cephx.Keyring{
-		{Type: entity.TypeClient, ID: "admin"}: {Key: cephx.NewKey(c.opt.keyType), Caps: all},
-		{Type: entity.TypeMgr, ID: "x"}: {Key: cephx.NewKey(c.opt.keyType), Caps: map[string]string{
-			"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *",
-		}},
-	}
-	for i := range c.opt.osds {
-		ring[entity.AuthName{Type: entity.TypeOSD, ID: fmt.Sprint(i)}] = cephx.Entry{
-			Key: cephx.NewKey(c.opt.keyType), Caps: map[string]string{"mon": "allow profile osd", "osd": "allow *", "mgr": "allow profile osd"},
-		}
-	}
-	service := cephx.KeyAES
-	if c.opt.release >= 20 {
-		service = c.opt.keyType
-	}
-	allowed := []cephx.KeyType{cephx.KeyAES}
-	if c.opt.release >= 20 {
-		allowed = append(allowed, cephx.KeyAES256K)
-	}
-	c.keys = cephx.NewKeyServer(ring, cephx.WithServerClock(c.clock.Now), cephx.WithCiphers(service, allowed...),
-		cephx.WithServerModes(c.opt.modes...))
-}
-
 // startDaemons lets everybody listen and makes the first maps, or those of a
 // saved cluster.
 func (c *Cluster) startDaemons(l *loaded) error {
@@ -238,40 +207,6 @@ func (c *Cluster) startDaemons(l *loaded) error {
 		}
 	}
 	close(c.ready)
-	return nil
-}
-
-// listen makes the daemons and lets them listen. They take nobody in before
-// Cluster.ready is closed: the maps need everybody's address.
-func (c *Cluster) listen(l *loaded) error {
-	saved := savedShape{osds: make([]savedDaemon, c.opt.osds), mons: make([]savedDaemon, c.opt.mons)}
-	if l != nil {
-		saved = l.shape
-	}
-	for i := range c.opt.osds {
-		o := &osd{id: int32(i)}
-		o.daemon = daemon{c: c, kind: entity.TypeOSD, name: fmt.Sprintf("osd.%d", i), open: o.accept}
-		c.osds = append(c.osds, o)
-		if l != nil && !saved.osds[i].running {
-			continue
-		}
-		if err := o.startAt(c.nonce(), saved.osds[i].port(&c.opt)); err != nil {
-			return err
-		}
-	}
-	c.mgr = &mgr{}
-	c.mgr.daemon = daemon{c: c, kind: entity.TypeMgr, name: "mgr.x", open: c.mgr.accept}
-	if err := c.mgr.startAt(c.nonce(), saved.mgr.port(&c.opt)); err != nil {
-		return err
-	}
-	for i := range c.opt.mons {
-		m := &mon{rank: i, id: string(rune('a' + i))}
-		m.daemon = daemon{c: c, kind: entity.TypeMon, name: "mon." + m.id, open: m.accept}
-		c.mons = append(c.mons, m)
-		if err := m.startAt(0, saved.mons[i].port(&c.opt)); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -329,188 +264,11 @@ func (c *Cluster) daemons() []*daemon {
 	return out
 }
 
-// FSID returns the cluster's id.
-func (c *Cluster) FSID() denc.UUID { return c.fsid }
-
-// Name returns the cluster's name.
-func (c *Cluster) Name() string { return c.opt.name }
-
-// OSDCount returns the number of OSDs, whether they run or not.
-func (c *Cluster) OSDCount() int { return len(c.osds) }
-
-// MonCount returns the number of monitors, whether they run or not.
-func (c *Cluster) MonCount() int { return len(c.mons) }
-
-// MonHost returns the monitors' addresses in the form of ceph.conf's mon_host.
-func (c *Cluster) MonHost() string {
-	var hosts []string
-	for _, m := range c.mons {
-		hosts = append(hosts, "[v2:"+m.address().IP.String()+"/0]")
-	}
-	return strings.Join(hosts, ",")
-}
-
-// Config returns the text of a ceph.conf for clients and of client.admin's
-// keyring. The conf names no keyring file.
-func (c *Cluster) Config() (conf, keyring string) {
-	conf = "[global]\n\tfsid = " + c.fsid.String() + "\n\tmon_host = " + c.MonHost() + "\n"
-	admin := entity.AuthName{Type: entity.TypeClient, ID: "admin"}
-	return conf, cephx.Keyring{admin: c.keys.Keyring()[admin]}.String()
-}
-
-// Key returns the key of a user ("client.admin") in base64.
-func (c *Cluster) Key(user string) (string, error) {
-	n, err := entity.ParseAuthName(user)
-	if err != nil {
-		return "", err
-	}
-	e, err := c.keys.Keyring().Lookup(n)
-	if err != nil {
-		return "", err
-	}
-	return e.Key.Base64(), nil
-}
-
-// AddUser makes a user with the given capabilities by service, or gives an old
-// one new capabilities, and returns its key in base64.
-func (c *Cluster) AddUser(user string, caps map[string]string) (string, error) {
-	n, err := entity.ParseAuthName(user)
-	if err != nil {
-		return "", err
-	}
-	e, err := c.keys.Keyring().Lookup(n)
-	if err != nil {
-		e.Key = cephx.NewKey(c.opt.keyType)
-	}
-	e.Caps = caps
-	c.keys.Set(n, e)
-	return e.Key.Base64(), nil
-}
-
-// ConfFile writes NAME.conf and NAME.client.admin.keyring into dir and returns
-// the path of the first.
-func (c *Cluster) ConfFile(dir string) (string, error) {
-	conf, keyring := c.Config()
-	ring := filepath.Join(dir, c.opt.name+".client.admin.keyring")
-	conf += "\tkeyring = " + filepath.Join(dir, c.opt.name+".$name.keyring") + "\n"
-	if err := os.WriteFile(ring, []byte(keyring), 0o600); err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, c.opt.name+".conf")
-	return path, os.WriteFile(path, []byte(conf), 0o644)
-}
-
 // CreatePool makes a replicated pool for RBD and returns its id.
 func (c *Cluster) CreatePool(name string) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.createPool(newPool{name: name, pgs: 8, app: "rbd"})
-}
-
-// StopOSD stops an OSD and marks it down.
-func (c *Cluster) StopOSD(id int) {
-	o := c.osds[id]
-	o.end()
-	c.faults.note(o.name, "stop")
-	c.whenQuorate(func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.osdmap.IsUp(o.id) && !o.running() {
-			c.change(func(inc *osdmap.Incremental) { inc.NewState = map[int32]uint32{o.id: osdmap.StateUp} })
-		}
-	})
-}
-
-// KillOSD stops an OSD without anybody noticing.
-func (c *Cluster) KillOSD(id int) {
-	c.osds[id].end()
-	c.faults.note(c.osds[id].name, "kill")
-}
-
-// StartOSD starts a stopped OSD, on a new address.
-func (c *Cluster) StartOSD(id int) error {
-	o := c.osds[id]
-	if o.running() {
-		return nil
-	}
-	if err := o.start(c.nonce()); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.boot(o)
-	c.faults.note(o.name, "start")
-	return nil
-}
-
-// moveMon publishes a monitor's new address.
-func (c *Cluster) moveMon(m *mon) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	info := c.monmap.Mons[m.id]
-	info.Addrs = m.addrs()
-	mons := make(map[string]wire.MonInfo, len(c.monmap.Mons))
-	for n, i := range c.monmap.Mons {
-		mons[n] = i
-	}
-	mons[m.id] = info
-	c.monmap.Mons = mons
-	c.monmap.Epoch++
-	c.pushAll("monmap")
-}
-
-// StopMgr stops the manager. The map then has none, and commands to it wait
-// until there is one again.
-func (c *Cluster) StopMgr() {
-	c.mgr.stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mgrmap.ActiveGID == 0 {
-		return
-	}
-	c.mgrmap.ActiveGID, c.mgrmap.ActiveName, c.mgrmap.ActiveAddrs, c.mgrmap.Available = 0, "", nil, false
-	c.mgrmap.ActiveChange = denc.TimeOf(c.clock.Now())
-	c.mgrmap.Epoch++
-	c.pushAll("mgrmap")
-}
-
-// KillMgr stops the manager without anybody noticing.
-func (c *Cluster) KillMgr() { c.mgr.stop() }
-
-// StartMgr starts a stopped manager, on a new address that the map tells. What
-// its modules know is still there, as that of a real manager is.
-func (c *Cluster) StartMgr() error {
-	if c.mgr.running() {
-		return nil
-	}
-	if err := c.mgr.start(c.nonce()); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	epoch := c.mgrmap.Epoch
-	c.makeMgrMap()
-	c.mgrmap.Epoch, c.mgrmap.ActiveChange = epoch+1, denc.TimeOf(c.clock.Now())
-	c.pushAll("mgrmap")
-	if len(c.support.tasks) > 0 {
-		c.support.work()
-	}
-	return nil
-}
-
-// DropConnections closes every connection of a daemon ("osd.0"), or of all when
-// daemon is empty.
-func (c *Cluster) DropConnections(daemon string) {
-	for _, d := range c.daemons() {
-		if daemon != "" && d.name != daemon {
-			continue
-		}
-		d.mu.Lock()
-		for nc := range d.conns {
-			_ = nc.Close()
-		}
-		d.mu.Unlock()
-	}
 }
 
 // classes makes a registry of object classes what placement groups ask for.

@@ -3,9 +3,9 @@ package fakecluster
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/entity"
@@ -119,72 +119,43 @@ func (k *call) print(format string, args ...any) errno.Errno {
 	return 0
 }
 
-// command is an entry of the table that get_command_descriptions shows.
+// command is what executes a command of Ceph's.
 type command struct {
-	// sig is the words of the command, then its arguments in the form
-	// name:Type, with options behind commas: "n" for several, "?" for optional,
-	// "a|b" for choices.
-	sig    string
+	words string
+	// module is what capabilities are asked for, when it is a module of the
+	// manager that takes the command.
 	module string
-	perm   string
-	mgr    bool
 	run    func(*call) errno.Errno
 }
 
-// prefix returns the words of the command.
-func (d *command) prefix() string {
-	var words []string
-	for _, w := range strings.Fields(d.sig) {
-		if strings.Contains(w, ":") {
-			break
-		}
-		words = append(words, w)
+// handlers are the commands of which this cluster knows more than how they are
+// described, by their words. read-only.
+var handlers = sync.OnceValue(func() map[string]command {
+	m := map[string]command{}
+	for _, d := range append(monCommands(), mgrCommands()...) {
+		m[d.words] = d
 	}
-	return strings.Join(words, " ")
-}
+	return m
+})
 
-func (d *command) access() access {
-	a, _ := parseAccess(d.perm)
-	return a
-}
-
-// flagMgr is the flag of commands that clients send to the manager.
-const flagMgr = 8
-
-// describe returns the entry of get_command_descriptions. Old clients know no
-// arguments that are only given by name.
-func (d *command) describe(release int) object {
-	var sig []any
-	for _, w := range strings.Fields(d.sig) {
-		name, rest, isArg := strings.Cut(w, ":")
-		if !isArg {
-			sig = append(sig, w)
-			continue
-		}
-		parts := strings.Split(rest, ",")
-		if release < 18 && slices.Contains(parts, "named") {
-			continue
-		}
-		arg := object{{"name", name}, {"type", parts[0]}}
-		for _, p := range parts[1:] {
-			switch {
-			case p == "?":
-				arg = append(arg, field{"req", false})
-			case p == "n":
-				arg = append(arg, field{"n", "N"})
-			case p == "named":
-				arg = append(arg, field{"positional", false})
-			default:
-				arg = append(arg, field{"strings", p})
-			}
-		}
-		sig = append(sig, arg)
+// execute runs a command of a set, or tells that it is none. Cluster.mu is held.
+func (k *call) execute(set *commandSet, prefix, unknown, denied string) errno.Errno {
+	sig, ok := set.first[prefix]
+	if !ok {
+		return k.say(errno.ErrInvalid, "%s", unknown)
 	}
-	flags := 0
-	if d.mgr {
-		flags = flagMgr
+	d, ok := handlers()[prefix]
+	module := sig.module
+	if d.module != "" {
+		module = d.module
 	}
-	return object{{"sig", sig}, {"help", d.prefix()}, {"module", d.module}, {"perm", d.perm}, {"flags", flags}}
+	if !k.grant.permits(module, sig.access(), prefix, k.args) {
+		return k.say(errno.ErrAccess, "%s", denied)
+	}
+	if !ok {
+		return k.say(errno.ErrNotSupported, "this fake cluster cannot do '%s'", prefix)
+	}
+	return d.run(k)
 }
 
 // parseCommand reads the JSON object that a command is.
@@ -204,15 +175,6 @@ func commandPrefix(cmd []string) string {
 		return ""
 	}
 	return a.str("prefix")
-}
-
-// descriptions answers get_command_descriptions.
-func (c *Cluster) descriptions(table []command) []byte {
-	var o object
-	for i := range table {
-		o = append(o, field{fmt.Sprintf("cmd%03d", i), table[i].describe(c.opt.release)})
-	}
-	return encodeJSON("json", o)
 }
 
 // command runs a command that a client sent to a monitor.
@@ -251,167 +213,11 @@ func (c *Cluster) runMon(s *monSession, cmd []string, in []byte) (errno.Errno, s
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	set := c.commands(takesMon)
 	if prefix == "get_command_descriptions" {
-		return 0, "", c.descriptions(append(monCommands(), mgrCommands()...))
+		return 0, "", set.described()
 	}
-	for _, d := range append(monCommands(), mgrCommands()...) {
-		if d.prefix() != prefix {
-			continue
-		}
-		if !s.caps.permits(d.module, d.access(), prefix, args) {
-			return errno.ErrAccess, "access denied", nil
-		}
-		k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
-		e := d.run(k)
-		return e, k.status, k.out
-	}
-	return errno.ErrInvalid, "command not known", nil
-}
-
-// tell answers a command that a client "told" to a daemon.
-func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message, allowed bool) {
-	var f wire.Command
-	if wire.Decode(&f, m.Front) != nil {
-		_ = conn.Close()
-		return
-	}
-	r := &wire.CommandReply{}
-	var out []byte
-	switch prefix := commandPrefix(f.Cmd); prefix {
-	case "":
-		r.Result, r.Status = errno.ErrInvalid.Result(), "command prefix not found"
-	default:
-		if !allowed {
-			r.Result, r.Status = errno.ErrAccess.Result(), "access denied"
-			break
-		}
-		r.Result, r.Status, out = c.execTold(daemon, prefix, f.Cmd)
-	}
-	reply := frontMessage(r, m.TID)
-	reply.Data = msgr2.NewData(out)
-	c.faults.send(daemon, conn, entity.AuthName{}, reply)
-}
-
-// execTold executes a command that a daemon was told.
-func (c *Cluster) execTold(daemon, prefix string, cmd []string) (result int32, status string, out []byte) {
-	switch prefix {
-	case "get_command_descriptions":
-		return 0, "", c.descriptions(tellCommands())
-	case "version":
-		return 0, "", encodeJSON("json-pretty", object{{"version", c.release().short}, {"release", c.release().name}, {"release_type", "stable"}})
-	case "pg", "query":
-		return c.queryPG(cmd)
-	case "injectfull":
-		result, status = c.injectFull(daemon, cmd)
-		return result, status, nil
-	case "config get", "config set":
-		return c.tellConfig(daemon, prefix, cmd)
-	case "mon_status":
-		for _, m := range c.mons {
-			if m.name == daemon {
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				return 0, "", encodeJSON("json-pretty", c.monStatus(m))
-			}
-		}
-	}
-	return errno.ErrInvalid.Result(), "unknown command prefix " + prefix, nil
-}
-
-// tellConfig tells or changes an option of one daemon, which nothing depends on.
-func (c *Cluster) tellConfig(daemon, prefix string, cmd []string) (int32, string, []byte) {
-	args, err := parseCommand(cmd)
-	if err != nil {
-		return errno.ErrInvalid.Result(), "", nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	name := normalOption(args.str("var"))
-	o, ok := c.findOption(name)
-	if !ok {
-		return errno.ErrNotFound.Result(), "", nil
-	}
-	if prefix == "config set" {
-		value, problem := o.normal(strings.Join(args.list("val"), " "))
-		if problem != "" {
-			return errno.ErrInvalid.Result(), "error setting '" + name + "': " + problem, nil
-		}
-		if c.told == nil {
-			c.told = map[string]string{}
-		}
-		c.told[daemon+" "+name] = value
-		return 0, "", encodeJSON("json-pretty", object{{"success", name + " = '" + value + "' "}})
-	}
-	value, ok := c.told[daemon+" "+name]
-	if !ok {
-		value = o.standard
-		if n, err := entity.ParseAuthName(daemon); err == nil {
-			if v, set := c.config.effective(n)[name]; set {
-				value = v
-			}
-		}
-	}
-	return 0, "", encodeJSON("json-pretty", object{{name, value}})
-}
-
-func tellCommands() []command {
-	return []command{
-		{sig: "injectfull type:CephString,? count:CephInt,?", module: "osd", perm: "rw"},
-		{sig: "version", module: "mon", perm: "r"}, {sig: "mon_status", module: "mon", perm: "r"},
-		{sig: "config get var:CephString", module: "mon", perm: "r"}, {sig: "config set var:CephString val:CephString,n", module: "mon", perm: "rw"},
-		{sig: "pg pgid:CephPgid cmd:CephChoices,query", module: "osd", perm: "r"},
-	}
-}
-
-// injectFull makes an OSD take itself for full, or less so.
-func (c *Cluster) injectFull(daemon string, cmd []string) (int32, string) {
-	args, err := parseCommand(cmd)
-	kind, id, _ := strings.Cut(daemon, ".")
-	osd, nerr := strconv.Atoi(id)
-	if err != nil || kind != "osd" || nerr != nil {
-		return errno.ErrInvalid.Result(), "unknown command prefix injectfull"
-	}
-	word := args.str("type")
-	if word == "" {
-		word = "full"
-	}
-	f, ok := ParseFullness(word)
-	if !ok {
-		return errno.ErrInvalid.Result(), fmt.Sprintf("unrecognized type of fullness %q", word)
-	}
-	c.SetFull(osd, f)
-	return 0, ""
-}
-
-// queryPG answers what a client asks about a placement group.
-func (c *Cluster) queryPG(cmd []string) (int32, string, []byte) {
-	args, err := parseCommand(cmd)
-	if err != nil {
-		return errno.ErrInvalid.Result(), "", nil
-	}
-	if !args.has("pgid") {
-		return errno.ErrInvalid.Result(), "no pgid specified", nil
-	}
-	var pool int64
-	var seed uint32
-	if _, err := fmt.Sscanf(args.str("pgid"), "%d.%x", &pool, &seed); err != nil {
-		return errno.ErrInvalid.Result(), "", nil
-	}
-	v := c.view.Load()
-	p := v.pools[pool]
-	if p == nil || int(seed) >= len(p.groups) {
-		return errno.ErrNotFound.Result(), "", nil
-	}
-	if verb := args.str("cmd"); verb != "" && verb != "query" {
-		return errno.ErrInvalid.Result(), "", nil
-	}
-	g := p.groups[seed]
-	return 0, "", encodeJSON("json-pretty", object{
-		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", "active+clean"}, {"epoch", v.epoch},
-		{"up", p.acting[seed]}, {"acting", p.acting[seed]},
-		{"info", object{
-			{"pgid", args.str("pgid")}, {"last_update", fmt.Sprintf("%d'%d", v.epoch, g.Version())},
-			{"stats", object{{"state", "active+clean"}, {"up", p.acting[seed]}, {"acting", p.acting[seed]}, {"acting_primary", p.primary[seed]}}},
-		}},
-	})
+	k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
+	e := k.execute(set, prefix, "command not known", "access denied")
+	return e, k.status, k.out
 }

@@ -11,19 +11,19 @@ import (
 
 func configCommands() []command {
 	return []command{
-		{sig: "config set who:CephString name:CephString value:CephString force:CephBool,?", module: "config", perm: "rw", run: (*call).configSet},
-		{sig: "config rm who:CephString name:CephString", module: "config", perm: "rw", run: func(k *call) errno.Errno {
+		{words: "config set", run: (*call).configSet},
+		{words: "config rm", run: func(k *call) errno.Errno {
 			k.c.config.remove(k.args.str("who"), normalOption(k.args.str("name")))
 			k.c.pushAll("config")
 			return 0
 		}},
-		{sig: "config get who:CephString key:CephString,?", module: "config", perm: "r", run: (*call).configGet},
-		{sig: "config dump", module: "mon", perm: "r", run: (*call).configDump},
-		{sig: "config ls", module: "config", perm: "r", run: (*call).configNames},
-		{sig: "config generate-minimal-conf", module: "config", perm: "r", run: func(k *call) errno.Errno {
+		{words: "config get", run: (*call).configGet},
+		{words: "config dump", run: (*call).configDump},
+		{words: "config ls", run: (*call).configNames},
+		{words: "config generate-minimal-conf", run: func(k *call) errno.Errno {
 			return k.print("# minimal ceph.conf for %s\n[global]\n\tfsid = %s\n\tmon_host = %s\n", k.c.fsid, k.c.fsid, k.c.MonHost())
 		}},
-		{sig: "config-key get key:CephString", module: "config-key", perm: "r", run: func(k *call) errno.Errno {
+		{words: "config-key get", run: func(k *call) errno.Errno {
 			v, ok := k.c.configKeys.keys[k.args.str("key")]
 			if !ok {
 				return errno.ErrNotFound
@@ -31,20 +31,20 @@ func configCommands() []command {
 			k.out = []byte(v)
 			return 0
 		}},
-		{sig: "config-key set key:CephString val:CephString,?", module: "config-key", perm: "rw", run: (*call).configKeySet},
-		{sig: "config-key put key:CephString val:CephString,?", module: "config-key", perm: "rw", run: (*call).configKeySet},
-		{sig: "config-key rm key:CephString", module: "config-key", perm: "rw", run: (*call).configKeyRemove},
-		{sig: "config-key del key:CephString", module: "config-key", perm: "rw", run: (*call).configKeyRemove},
-		{sig: "config-key exists key:CephString", module: "config-key", perm: "r", run: func(k *call) errno.Errno {
+		{words: "config-key set", run: (*call).configKeySet},
+		{words: "config-key put", run: (*call).configKeySet},
+		{words: "config-key rm", run: (*call).configKeyRemove},
+		{words: "config-key del", run: (*call).configKeyRemove},
+		{words: "config-key exists", run: func(k *call) errno.Errno {
 			key := k.args.str("key")
 			if _, ok := k.c.configKeys.keys[key]; !ok {
 				return k.say(errno.ErrNotFound, "key '%s' doesn't exist", key)
 			}
 			return k.say(0, "key '%s' exists", key)
 		}},
-		{sig: "config-key ls", module: "config-key", perm: "r", run: (*call).configKeyList},
-		{sig: "config-key list", module: "config-key", perm: "r", run: (*call).configKeyList},
-		{sig: "config-key dump key:CephString,?", module: "config-key", perm: "r", run: func(k *call) errno.Errno {
+		{words: "config-key ls", run: (*call).configKeyList},
+		{words: "config-key list", run: (*call).configKeyList},
+		{words: "config-key dump", run: func(k *call) errno.Errno {
 			o := object{}
 			for _, n := range k.c.configKeys.sorted() {
 				if strings.HasPrefix(n, k.args.str("key")) {

@@ -37,7 +37,10 @@ func ParseFullness(s string) (Fullness, bool) {
 func (c *Cluster) SetFull(osd int, f Fullness) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id := int32(osd)
+	c.setFull(int32(osd), f)
+}
+
+func (c *Cluster) setFull(id int32, f Fullness) {
 	if flip := c.osdmap.State[id]&fullStates ^ uint32(f); flip != 0 {
 		c.change(func(inc *osdmap.Incremental) { inc.NewState = map[int32]uint32{id: flip} })
 	}

@@ -130,7 +130,10 @@ func (s *mgrSession) command(f *wire.MgrCommand, m *msgr2.Message, v verdict) {
 
 // legacyCommand answers what clients "tell" the manager.
 func (s *mgrSession) legacyCommand(f *wire.Command, m *msgr2.Message, v verdict) {
-	e, status, out := s.run(f.Cmd, m.Data.Bytes(), v)
+	e, status, out := v.errno, "", []byte(nil)
+	if e == 0 {
+		e, status, out = s.mgr.c.execTold(s.mgr.name, f.Cmd, s.caps.permits("mgr", accessR|accessW|accessX, "", nil))
+	}
 	reply := frontMessage(&wire.CommandReply{Result: e.Result(), Status: status}, m.TID)
 	reply.Data = msgr2.NewData(out)
 	s.mgr.c.faults.send(s.mgr.name, s.conn, s.user, reply)
@@ -149,21 +152,14 @@ func (s *mgrSession) run(cmd []string, in []byte, v verdict) (errno.Errno, strin
 	prefix := args.str("prefix")
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	set := c.commands(takesMgr)
 	if prefix == "get_command_descriptions" {
-		return 0, "", c.descriptions(mgrCommands())
+		return 0, "", set.described()
 	}
-	for _, d := range mgrCommands() {
-		if d.prefix() != prefix {
-			continue
-		}
-		if !s.caps.permits(d.module, d.access(), prefix, args) {
-			return errno.ErrAccess, "access denied: does your client key have mgr caps? See http://docs.ceph.com/en/latest/mgr/administrator/#client-authentication", nil
-		}
-		k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
-		e := d.run(k)
-		return e, k.status, k.out
-	}
-	return errno.ErrInvalid, "No handler found for '" + prefix + "'", nil
+	k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
+	e := k.execute(set, prefix, "No handler found for '"+prefix+"'",
+		"access denied: does your client key have mgr caps? See http://docs.ceph.com/en/latest/mgr/administrator/#client-authentication")
+	return e, k.status, k.out
 }
 
 // open takes a daemon in. Clients that are none are cut off, as a manager does.

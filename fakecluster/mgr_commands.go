@@ -8,11 +8,11 @@ import (
 // table that the manager serves as well.
 func mgrCommands() []command {
 	t := []command{
-		{sig: "service dump", module: "service", perm: "r", mgr: true, run: (*call).serviceDump},
-		{sig: "service status", module: "service", perm: "r", mgr: true, run: (*call).serviceStatus},
-		{sig: "pg stat", module: "pg", perm: "r", mgr: true, run: (*call).pgStat},
-		{sig: "osd pool stats pool_name:CephPoolname,?", module: "osd", perm: "r", mgr: true, run: (*call).osdPoolStats},
-		{sig: "balancer status", module: "mgr", perm: "r", mgr: true, run: func(k *call) errno.Errno {
+		{words: "service dump", run: (*call).serviceDump},
+		{words: "service status", run: (*call).serviceStatus},
+		{words: "pg stat", run: (*call).pgStat},
+		{words: "osd pool stats", run: (*call).osdPoolStats},
+		{words: "balancer status", run: func(k *call) errno.Errno {
 			return k.json(object{{"active", false}, {"mode", "none"}})
 		}},
 	}

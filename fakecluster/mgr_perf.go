@@ -97,10 +97,9 @@ func (p *perfStats) enable(on bool) {
 }
 
 func perfCommands() []command {
-	args := " pool_spec:CephString,? sort_by:CephChoices,?," + "write_ops|write_bytes|write_latency|read_ops|read_bytes|read_latency"
 	return []command{
-		{sig: "rbd perf image stats" + args, module: "rbd_support", perm: "r", mgr: true, run: func(k *call) errno.Errno { return k.perf("stat") }},
-		{sig: "rbd perf image counters" + args, module: "rbd_support", perm: "r", mgr: true, run: func(k *call) errno.Errno { return k.perf("counter") }},
+		{words: "rbd perf image stats", module: "rbd_support", run: func(k *call) errno.Errno { return k.perf("stat") }},
+		{words: "rbd perf image counters", module: "rbd_support", run: func(k *call) errno.Errno { return k.perf("counter") }},
 	}
 }
 

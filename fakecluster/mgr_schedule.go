@@ -59,10 +59,10 @@ func scheduleCommands() []command {
 			}
 		}
 		t = append(t,
-			command{sig: s.words + " add level_spec:CephString interval:CephString start_time:CephString,?", module: "rbd_support", perm: "w", mgr: true, run: with((*call).scheduleAdd)},
-			command{sig: s.words + " remove level_spec:CephString interval:CephString,? start_time:CephString,?", module: "rbd_support", perm: "w", mgr: true, run: with((*call).scheduleRemove)},
-			command{sig: s.words + " list level_spec:CephString,?", module: "rbd_support", perm: "r", mgr: true, run: with((*call).scheduleList)},
-			command{sig: s.words + " status level_spec:CephString,?", module: "rbd_support", perm: "r", mgr: true, run: with((*call).scheduleStatus)},
+			command{words: s.words + " add", module: "rbd_support", run: with((*call).scheduleAdd)},
+			command{words: s.words + " remove", module: "rbd_support", run: with((*call).scheduleRemove)},
+			command{words: s.words + " list", module: "rbd_support", run: with((*call).scheduleList)},
+			command{words: s.words + " status", module: "rbd_support", run: with((*call).scheduleStatus)},
 		)
 	}
 	return t

@@ -57,18 +57,18 @@ type task struct {
 }
 
 func taskCommands() []command {
-	add := func(words, arg string, run func(*call) errno.Errno) command {
-		return command{sig: "rbd task add " + words + " " + arg + ":CephString", module: "rbd_support", perm: "w", mgr: true, run: run}
+	add := func(words string, run func(*call) errno.Errno) command {
+		return command{words: "rbd task add " + words, module: "rbd_support", run: run}
 	}
 	return []command{
-		add("flatten", "image_spec", (*call).queueFlatten),
-		add("remove", "image_spec", (*call).queueRemove),
-		add("trash remove", "image_id_spec", (*call).queueTrashRemove),
-		add("migration execute", "image_spec", func(k *call) errno.Errno { return k.queueMigration(taskExecute) }),
-		add("migration commit", "image_spec", func(k *call) errno.Errno { return k.queueMigration(taskCommit) }),
-		add("migration abort", "image_spec", func(k *call) errno.Errno { return k.queueMigration(taskAbort) }),
-		{sig: "rbd task cancel task_id:CephString", module: "rbd_support", perm: "w", mgr: true, run: (*call).cancelTask},
-		{sig: "rbd task list task_id:CephString,?", module: "rbd_support", perm: "r", mgr: true, run: (*call).listTasks},
+		add("flatten", (*call).queueFlatten),
+		add("remove", (*call).queueRemove),
+		add("trash remove", (*call).queueTrashRemove),
+		add("migration execute", func(k *call) errno.Errno { return k.queueMigration(taskExecute) }),
+		add("migration commit", func(k *call) errno.Errno { return k.queueMigration(taskCommit) }),
+		add("migration abort", func(k *call) errno.Errno { return k.queueMigration(taskAbort) }),
+		{words: "rbd task cancel", module: "rbd_support", run: (*call).cancelTask},
+		{words: "rbd task list", module: "rbd_support", run: (*call).listTasks},
 	}
 }
 

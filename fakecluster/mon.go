@@ -324,6 +324,14 @@ var logLevels = map[string]uint16{
 	"log-debug": wire.LogDebug, "log-info": wire.LogInfo, "log-sec": wire.LogSecurity, "log-warn": wire.LogWarn, "log-error": wire.LogError,
 }
 
+// logAs writes a line to the cluster log in somebody's name.
+func (c *Cluster) logAs(who entity.AuthName, prio uint16, message string) {
+	c.appendLog(wire.LogEntry{
+		Name: who, Rank: entity.Name{Type: entity.TypeMon}, Addrs: c.mons[0].addrs(), Stamp: denc.TimeOf(c.clock.Now()),
+		Seq: uint64(len(c.clusterLog) + 1), Prio: prio, Message: message, Channel: "cluster",
+	})
+}
+
 // appendLog writes to the cluster log and tells who follows it. The cluster's
 // mutex is held.
 func (c *Cluster) appendLog(e wire.LogEntry) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/msgr2/cephx"
-	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/wire"
@@ -28,58 +27,54 @@ func monCommands() []command {
 
 func clusterCommands() []command {
 	return []command{
-		{sig: "status", module: "mon", perm: "r", run: (*call).clusterStatus},
-		{sig: "health detail:CephChoices,?,detail", module: "mon", perm: "r", run: (*call).health},
-		{sig: "df detail:CephChoices,?,detail", module: "mon", perm: "r", run: (*call).df},
-		{sig: "fsid", module: "mon", perm: "r", run: func(k *call) errno.Errno {
+		{words: "status", run: (*call).clusterStatus},
+		{words: "health", run: (*call).health},
+		{words: "df", run: (*call).df},
+		{words: "fsid", run: func(k *call) errno.Errno {
 			if !k.plain() {
 				return k.json(object{{"fsid", k.c.fsid.String()}})
 			}
 			return k.print("%s\n", k.c.fsid)
 		}},
-		{sig: "version", module: "mon", perm: "r", run: func(k *call) errno.Errno {
+		{words: "version", run: func(k *call) errno.Errno {
 			if k.plain() {
 				return k.print("%s\n", k.c.release().version)
 			}
 			return k.json(object{{"version", k.c.release().version}})
 		}},
-		{sig: "versions", module: "mon", perm: "r", run: (*call).versions},
-		{sig: "features", module: "mon", perm: "r", run: (*call).featureList},
-		{sig: "mon dump epoch:CephInt,?", module: "mon", perm: "r", run: (*call).monDump},
-		{sig: "mon stat", module: "mon", perm: "r", run: (*call).monStat},
-		{sig: "mon getmap epoch:CephInt,?", module: "mon", perm: "r", run: func(k *call) errno.Errno {
+		{words: "versions", run: (*call).versions},
+		{words: "features", run: (*call).featureList},
+		{words: "mon dump", run: (*call).monDump},
+		{words: "mon stat", run: (*call).monStat},
+		{words: "mon getmap", run: func(k *call) errno.Errno {
 			k.out = k.c.monmap.Append(nil)
 			return k.say(0, "got monmap epoch %d", k.c.monmap.Epoch)
 		}},
-		{sig: "quorum_status", module: "mon", perm: "r", run: (*call).quorumStatus},
-		{sig: "mgr dump epoch:CephInt,?", module: "mgr", perm: "r", run: (*call).mgrDump},
-		{sig: "mgr stat", module: "mgr", perm: "r", run: func(k *call) errno.Errno {
+		{words: "quorum_status", run: (*call).quorumStatus},
+		{words: "mgr dump", run: (*call).mgrDump},
+		{words: "mgr stat", run: func(k *call) errno.Errno {
 			m := &k.c.mgrmap
 			return k.json(object{{"epoch", m.Epoch}, {"available", m.Available}, {"active_name", m.ActiveName}, {"num_standby", len(m.Standbys)}})
 		}},
-		{sig: "mgr fail who:CephString,?", module: "mgr", perm: "rw", run: (*call).mgrFail},
-		{sig: "mgr services", module: "mgr", perm: "r", run: func(k *call) errno.Errno { return k.json(stringObject(k.c.mgrmap.Services)) }},
-		{sig: "mgr module ls", module: "mgr", perm: "r", run: func(k *call) errno.Errno {
+		{words: "mgr fail", run: (*call).mgrFail},
+		{words: "mgr services", run: func(k *call) errno.Errno { return k.json(stringObject(k.c.mgrmap.Services)) }},
+		{words: "mgr module ls", run: func(k *call) errno.Errno {
 			o := object{{"always_on_modules", k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)]}}
 			if k.c.opt.release >= 20 {
 				o = append(o, field{"force_disabled_modules", []string{}})
 			}
 			return k.json(append(o, field{"enabled_modules", k.c.mgrmap.Modules}, field{"disabled_modules", []string{}}))
 		}},
-		{sig: "service dump", module: "service", perm: "r", mgr: true, run: (*call).serviceDump},
-		{sig: "service status", module: "service", perm: "r", mgr: true, run: (*call).serviceStatus},
-		{sig: "fs ls", module: "fs", perm: "r", run: func(k *call) errno.Errno {
+		{words: "service dump", run: (*call).serviceDump},
+		{words: "service status", run: (*call).serviceStatus},
+		{words: "fs ls", run: func(k *call) errno.Errno {
 			if k.plain() {
 				return k.print("No filesystems enabled\n")
 			}
 			return k.json([]string{})
 		}},
-		{sig: "log logtext:CephString,n", module: "mon", perm: "rw", run: func(k *call) errno.Errno {
-			now := k.c.clock.Now()
-			k.c.appendLog(wire.LogEntry{
-				Name: k.user, Rank: entity.Name{Type: entity.TypeMon}, Addrs: k.c.mons[0].addrs(), Stamp: denc.TimeOf(now),
-				Seq: uint64(len(k.c.clusterLog) + 1), Prio: wire.LogInfo, Message: strings.Join(k.args.list("logtext"), " "), Channel: "cluster",
-			})
+		{words: "log", run: func(k *call) errno.Errno {
+			k.c.logAs(k.user, wire.LogInfo, strings.Join(k.args.list("logtext"), " "))
 			return 0
 		}},
 	}
@@ -99,20 +94,20 @@ func (k *call) serviceStatus() errno.Errno {
 
 func authCommands() []command {
 	return []command{
-		{sig: "auth get-or-create entity:CephString caps:CephString,n,? key_type:CephString,named,?", module: "auth", perm: "rwx", run: func(k *call) errno.Errno { return k.authCreate(true) }},
-		{sig: "auth get-or-create-key entity:CephString caps:CephString,n,? key_type:CephString,named,?", module: "auth", perm: "rwx", run: func(k *call) errno.Errno { return k.authCreate(false) }},
-		{sig: "auth add entity:CephString caps:CephString,n,? key_type:CephString,named,?", module: "auth", perm: "rwx", run: (*call).authAdd},
-		{sig: "auth get entity:CephString", module: "auth", perm: "rx", run: (*call).authGet},
-		{sig: "auth export entity:CephString,?", module: "auth", perm: "rx", run: (*call).authExport},
-		{sig: "auth get-key entity:CephString", module: "auth", perm: "rx", run: (*call).authKey},
-		{sig: "auth print-key entity:CephString", module: "auth", perm: "rx", run: (*call).authKey},
-		{sig: "auth print_key entity:CephString", module: "auth", perm: "rx", run: (*call).authKey},
-		{sig: "auth ls", module: "auth", perm: "rx", run: (*call).authList},
-		{sig: "auth list", module: "auth", perm: "rx", run: (*call).authList},
-		{sig: "auth import", module: "auth", perm: "rwx", run: (*call).authImport},
-		{sig: "auth caps entity:CephString caps:CephString,n", module: "auth", perm: "rwx", run: (*call).authCaps},
-		{sig: "auth rm entity:CephString", module: "auth", perm: "rwx", run: (*call).authRemove},
-		{sig: "auth del entity:CephString", module: "auth", perm: "rwx", run: (*call).authRemove},
+		{words: "auth get-or-create", run: func(k *call) errno.Errno { return k.authCreate(true) }},
+		{words: "auth get-or-create-key", run: func(k *call) errno.Errno { return k.authCreate(false) }},
+		{words: "auth add", run: (*call).authAdd},
+		{words: "auth get", run: (*call).authGet},
+		{words: "auth export", run: (*call).authExport},
+		{words: "auth get-key", run: (*call).authKey},
+		{words: "auth print-key", run: (*call).authKey},
+		{words: "auth print_key", run: (*call).authKey},
+		{words: "auth ls", run: (*call).authList},
+		{words: "auth list", run: (*call).authList},
+		{words: "auth import", run: (*call).authImport},
+		{words: "auth caps", run: (*call).authCaps},
+		{words: "auth rm", run: (*call).authRemove},
+		{words: "auth del", run: (*call).authRemove},
 	}
 }
 

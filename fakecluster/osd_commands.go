@@ -40,55 +40,55 @@ func flagNames(flags uint32) []string {
 
 func osdCommands() []command {
 	t := []command{
-		{sig: "osd stat", module: "osd", perm: "r", run: (*call).osdStat},
-		{sig: "osd dump epoch:CephInt,?", module: "osd", perm: "r", run: (*call).osdDump},
-		{sig: "osd tree epoch:CephInt,? states:CephChoices,?,n,up|down|in|out|destroyed", module: "osd", perm: "r", run: (*call).osdTree},
-		{sig: "osd ls epoch:CephInt,?", module: "osd", perm: "r", run: (*call).osdList},
-		{sig: "osd getmap epoch:CephInt,?", module: "osd", perm: "r", run: (*call).osdGetMap},
-		{sig: "osd getcrushmap epoch:CephInt,?", module: "osd", perm: "r", run: func(k *call) errno.Errno {
+		{words: "osd stat", run: (*call).osdStat},
+		{words: "osd dump", run: (*call).osdDump},
+		{words: "osd tree", run: (*call).osdTree},
+		{words: "osd ls", run: (*call).osdList},
+		{words: "osd getmap", run: (*call).osdGetMap},
+		{words: "osd getcrushmap", run: func(k *call) errno.Errno {
 			k.out = k.c.osdmap.Crush.Append(nil)
 			return k.say(0, "%d", k.c.osdmap.CrushVersion)
 		}},
-		{sig: "osd getmaxosd", module: "osd", perm: "r", run: func(k *call) errno.Errno {
+		{words: "osd getmaxosd", run: func(k *call) errno.Errno {
 			if !k.plain() {
 				return k.json(object{{"epoch", k.c.osdmap.Epoch}, {"max_osd", k.c.osdmap.MaxOSD()}})
 			}
 			return k.print("max_osd = %d in epoch %d\n", k.c.osdmap.MaxOSD(), k.c.osdmap.Epoch)
 		}},
-		{sig: "osd find id:CephOsdName", module: "osd", perm: "r", run: (*call).osdFind},
-		{sig: "osd metadata id:CephOsdName,?", module: "osd", perm: "r", run: (*call).osdMetadata},
-		{sig: "osd map pool:CephPoolname object:CephObjectname nspace:CephString,?", module: "osd", perm: "r", run: (*call).osdMap},
-		{sig: "osd lspools", module: "osd", perm: "r", run: (*call).lspools},
-		{sig: "osd blocklist blocklistop:CephChoices,add|rm addr:CephEntityAddr expire:CephFloat,?", module: "osd", perm: "rw", run: (*call).osdBlocklist},
-		{sig: "osd blocklist ls", module: "osd", perm: "r", run: (*call).blocklistList},
-		{sig: "osd blocklist clear", module: "osd", perm: "rw", run: (*call).blocklistClear},
-		{sig: "osd blacklist blacklistop:CephChoices,add|rm addr:CephEntityAddr expire:CephFloat,?", module: "osd", perm: "rw", run: (*call).osdBlocklist},
-		{sig: "osd blacklist ls", module: "osd", perm: "r", run: (*call).blocklistList},
-		{sig: "osd set key:CephChoices,full|pause|noup|nodown|noout|noin|nobackfill|norebalance|norecover|noscrub|nodeep-scrub|notieragent|nosnaptrim|pglog_hardlimit yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdFlag(true) }},
-		{sig: "osd unset key:CephChoices,full|pause|noup|nodown|noout|noin|nobackfill|norebalance|norecover|noscrub|nodeep-scrub|notieragent|nosnaptrim", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdFlag(false) }},
-		{sig: "osd out ids:CephString,n", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdWeight(0, "out") }},
-		{sig: "osd in ids:CephString,n", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.osdWeight(osdmap.InWeight, "in") }},
-		{sig: "osd down ids:CephString,n definitely_dead:CephBool,?", module: "osd", perm: "rw", run: (*call).osdDown},
-		{sig: "osd reweight id:CephOsdName weight:CephFloat", module: "osd", perm: "rw", run: (*call).osdReweight},
-		{sig: "osd primary-affinity id:CephOsdName weight:CephFloat", module: "osd", perm: "rw", run: (*call).osdAffinity},
-		{sig: "osd get-require-min-compat-client", module: "osd", perm: "r", run: func(k *call) errno.Errno { return k.print("luminous\n") }},
-		{sig: "osd set-require-min-compat-client version:CephString yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).minCompatClient},
-		{sig: "osd erasure-code-profile ls", module: "osd", perm: "r", run: func(k *call) errno.Errno {
+		{words: "osd find", run: (*call).osdFind},
+		{words: "osd metadata", run: (*call).osdMetadata},
+		{words: "osd map", run: (*call).osdMap},
+		{words: "osd lspools", run: (*call).lspools},
+		{words: "osd blocklist", run: (*call).osdBlocklist},
+		{words: "osd blocklist ls", run: (*call).blocklistList},
+		{words: "osd blocklist clear", run: (*call).blocklistClear},
+		{words: "osd blacklist", run: (*call).osdBlocklist},
+		{words: "osd blacklist ls", run: (*call).blocklistList},
+		{words: "osd set", run: func(k *call) errno.Errno { return k.osdFlag(true) }},
+		{words: "osd unset", run: func(k *call) errno.Errno { return k.osdFlag(false) }},
+		{words: "osd out", run: func(k *call) errno.Errno { return k.osdWeight(0, "out") }},
+		{words: "osd in", run: func(k *call) errno.Errno { return k.osdWeight(osdmap.InWeight, "in") }},
+		{words: "osd down", run: (*call).osdDown},
+		{words: "osd reweight", run: (*call).osdReweight},
+		{words: "osd primary-affinity", run: (*call).osdAffinity},
+		{words: "osd get-require-min-compat-client", run: func(k *call) errno.Errno { return k.print("luminous\n") }},
+		{words: "osd set-require-min-compat-client", run: (*call).minCompatClient},
+		{words: "osd erasure-code-profile ls", run: func(k *call) errno.Errno {
 			names := slices.Sorted(maps.Keys(k.c.osdmap.ErasureCodes))
 			if !k.plain() {
 				return k.json(names)
 			}
 			return k.print("%s\n", strings.Join(names, "\n"))
 		}},
-		{sig: "osd erasure-code-profile get name:CephString", module: "osd", perm: "r", run: (*call).profileGet},
-		{sig: "osd erasure-code-profile set name:CephString profile:CephString,n,? force:CephBool,? yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).profileSet},
-		{sig: "osd erasure-code-profile rm name:CephString", module: "osd", perm: "rw", run: (*call).profileRemove},
-		{sig: "osd crush rule ls", module: "osd", perm: "r", run: (*call).ruleList},
-		{sig: "osd crush rule rm name:CephString", module: "osd", perm: "rw", run: (*call).ruleRemove},
-		{sig: "osd crush rule list", module: "osd", perm: "r", run: (*call).ruleList},
-		{sig: "osd crush rule dump name:CephString,?", module: "osd", perm: "r", run: (*call).ruleDump},
-		{sig: "pg stat", module: "pg", perm: "r", mgr: true, run: (*call).pgStat},
-		{sig: "osd pool stats pool_name:CephPoolname,?", module: "osd", perm: "r", mgr: true, run: (*call).osdPoolStats},
+		{words: "osd erasure-code-profile get", run: (*call).profileGet},
+		{words: "osd erasure-code-profile set", run: (*call).profileSet},
+		{words: "osd erasure-code-profile rm", run: (*call).profileRemove},
+		{words: "osd crush rule ls", run: (*call).ruleList},
+		{words: "osd crush rule rm", run: (*call).ruleRemove},
+		{words: "osd crush rule list", run: (*call).ruleList},
+		{words: "osd crush rule dump", run: (*call).ruleDump},
+		{words: "pg stat", run: (*call).pgStat},
+		{words: "osd pool stats", run: (*call).osdPoolStats},
 	}
 	return t
 }

@@ -15,24 +15,23 @@ import (
 const poolVarNames = "size|min_size|pg_num|pgp_num|crush_rule|hashpspool|nodelete|nopgchange|nosizechange|write_fadvise_dontneed|noscrub|nodeep-scrub|use_gmt_hitset|erasure_code_profile|all|fast_read|compression_mode|compression_algorithm|allow_ec_overwrites|pg_autoscale_mode|pg_num_min|pg_num_max|target_size_bytes|target_size_ratio|eio|bulk"
 
 func poolCommands() []command {
-	const vars = poolVarNames
 	return []command{
-		{sig: "osd pool create pool:CephPoolname pg_num:CephInt,? pgp_num:CephInt,? pool_type:CephChoices,?,replicated|erasure erasure_code_profile:CephString,? rule:CephString,? expected_num_objects:CephInt,? size:CephInt,? pg_num_min:CephInt,? pg_num_max:CephInt,? autoscale_mode:CephChoices,?,on|off|warn bulk:CephBool,? target_size_bytes:CephInt,? target_size_ratio:CephFloat,? yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).poolCreate},
-		{sig: "osd pool ls detail:CephChoices,?,detail", module: "osd", perm: "r", run: (*call).poolList},
-		{sig: "osd pool rm pool:CephPoolname pool2:CephPoolname,? yes_i_really_really_mean_it:CephBool,? yes_i_really_really_mean_it_not_faking:CephBool,?", module: "osd", perm: "rw", run: (*call).poolRemove},
-		{sig: "osd pool delete pool:CephPoolname pool2:CephPoolname,? yes_i_really_really_mean_it:CephBool,? yes_i_really_really_mean_it_not_faking:CephBool,?", module: "osd", perm: "rw", run: (*call).poolRemove},
-		{sig: "osd pool rename srcpool:CephPoolname destpool:CephPoolname yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).poolRename},
-		{sig: "osd pool get pool:CephPoolname var:CephChoices," + vars, module: "osd", perm: "r", run: (*call).poolGet},
-		{sig: "osd pool set pool:CephPoolname var:CephChoices," + vars + " val:CephString yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).poolSet},
-		{sig: "osd pool set-quota pool:CephPoolname field:CephChoices,max_objects|max_bytes val:CephString", module: "osd", perm: "rw", run: (*call).poolSetQuota},
-		{sig: "osd pool get-quota pool:CephPoolname", module: "osd", perm: "r", run: (*call).poolGetQuota},
-		{sig: "osd pool mksnap pool:CephPoolname snap:CephString", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.poolSnap(true) }},
-		{sig: "osd pool rmsnap pool:CephPoolname snap:CephString", module: "osd", perm: "rw", run: func(k *call) errno.Errno { return k.poolSnap(false) }},
-		{sig: "osd pool application enable pool:CephPoolname app:CephString yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).appEnable},
-		{sig: "osd pool application disable pool:CephPoolname app:CephString yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).appDisable},
-		{sig: "osd pool application set pool:CephPoolname app:CephString key:CephString value:CephString", module: "osd", perm: "rw", run: (*call).appSet},
-		{sig: "osd pool application rm pool:CephPoolname app:CephString key:CephString", module: "osd", perm: "rw", run: (*call).appRemove},
-		{sig: "osd pool application get pool:CephPoolname,? app:CephString,? key:CephString,?", module: "osd", perm: "r", run: (*call).appGet},
+		{words: "osd pool create", run: (*call).poolCreate},
+		{words: "osd pool ls", run: (*call).poolList},
+		{words: "osd pool rm", run: (*call).poolRemove},
+		{words: "osd pool delete", run: (*call).poolRemove},
+		{words: "osd pool rename", run: (*call).poolRename},
+		{words: "osd pool get", run: (*call).poolGet},
+		{words: "osd pool set", run: (*call).poolSet},
+		{words: "osd pool set-quota", run: (*call).poolSetQuota},
+		{words: "osd pool get-quota", run: (*call).poolGetQuota},
+		{words: "osd pool mksnap", run: func(k *call) errno.Errno { return k.poolSnap(true) }},
+		{words: "osd pool rmsnap", run: func(k *call) errno.Errno { return k.poolSnap(false) }},
+		{words: "osd pool application enable", run: (*call).appEnable},
+		{words: "osd pool application disable", run: (*call).appDisable},
+		{words: "osd pool application set", run: (*call).appSet},
+		{words: "osd pool application rm", run: (*call).appRemove},
+		{words: "osd pool application get", run: (*call).appGet},
 	}
 }
 

@@ -6,19 +6,19 @@ type releaseInfo struct {
 	name    string
 	short   string
 	version string
+	commit  string
 }
 
 func (c *Cluster) release() releaseInfo {
 	r := releaseInfo{number: uint8(c.opt.release)}
-	commit := ""
 	switch c.opt.release {
 	case 16:
-		r.name, r.short, commit = "pacific", "16.2.15", "618f440892089921c3e944a991122ddc44e60516"
+		r.name, r.short, r.commit = "pacific", "16.2.15", "618f440892089921c3e944a991122ddc44e60516"
 	case 18:
-		r.name, r.short, commit = "reef", "18.2.7", "6b0e988052ec84cf2d4a54ff9bbbc5e720b621ad"
+		r.name, r.short, r.commit = "reef", "18.2.7", "6b0e988052ec84cf2d4a54ff9bbbc5e720b621ad"
 	default:
-		r.name, r.short, commit = "tentacle", "20.2.4", "7f793731f1b39eb4f465e960113d2363c311b964"
+		r.name, r.short, r.commit = "tentacle", "20.2.4", "7f793731f1b39eb4f465e960113d2363c311b964"
 	}
-	r.version = "ceph version " + r.short + " (" + commit + ") " + r.name + " (stable)"
+	r.version = "ceph version " + r.short + " (" + r.commit + ") " + r.name + " (stable)"
 	return r
 }

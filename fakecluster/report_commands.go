@@ -13,33 +13,33 @@ import (
 // reportCommands are those that only tell how the cluster is.
 func reportCommands() []command {
 	return []command{
-		{sig: "fs dump epoch:CephInt,?", module: "mds", perm: "r", run: (*call).fsDump},
-		{sig: "mds stat", module: "mds", perm: "r", run: (*call).mdsStat},
-		{sig: "node ls type:CephChoices,?,all|osd|mon|mds|mgr", module: "mon", perm: "r", run: (*call).nodeList},
-		{sig: "mon metadata id:CephString,?", module: "mon", perm: "r", run: (*call).monMetadata},
-		{sig: "mgr metadata who:CephString,?", module: "mgr", perm: "r", run: (*call).mgrMetadata},
-		{sig: "time-sync-status", module: "mon", perm: "r", run: func(k *call) errno.Errno {
+		{words: "fs dump", run: (*call).fsDump},
+		{words: "mds stat", run: (*call).mdsStat},
+		{words: "node ls", run: (*call).nodeList},
+		{words: "mon metadata", run: (*call).monMetadata},
+		{words: "mgr metadata", run: (*call).mgrMetadata},
+		{words: "time-sync-status", run: func(k *call) errno.Errno {
 			return k.json(object{{"timechecks", object{{"epoch", k.c.electionEpoch()}, {"round", 0}, {"round_status", "finished"}}}})
 		}},
-		{sig: "log last num:CephInt,? level:CephChoices,?,debug|info|sec|warn|error channel:CephChoices,?,*|cluster|audit|cephadm", module: "mon", perm: "r", run: (*call).logLast},
-		{sig: "report tags:CephString,n,?", module: "mon", perm: "r", run: (*call).clusterReport},
-		{sig: "osd crush tree shadow:CephChoices,?,--show-shadow", module: "osd", perm: "r", run: (*call).crushTree},
-		{sig: "osd utilization", module: "osd", perm: "r", run: (*call).osdUtilization},
+		{words: "log last", run: (*call).logLast},
+		{words: "report", run: (*call).clusterReport},
+		{words: "osd crush tree", run: (*call).crushTree},
+		{words: "osd utilization", run: (*call).osdUtilization},
 	}
 }
 
 // mgrReportCommands are those of them that the manager answers.
 func mgrReportCommands() []command {
 	return []command{
-		{sig: "osd df output_method:CephChoices,?,plain|tree", module: "osd", perm: "r", mgr: true, run: (*call).osdDF},
-		{sig: "osd perf", module: "osd", perm: "r", mgr: true, run: (*call).osdPerf},
-		{sig: "osd blocked-by", module: "osd", perm: "r", mgr: true, run: func(k *call) errno.Errno {
+		{words: "osd df", run: (*call).osdDF},
+		{words: "osd perf", run: (*call).osdPerf},
+		{words: "osd blocked-by", run: func(k *call) errno.Errno {
 			if k.plain() {
 				return k.print("osd  num_blocked\n")
 			}
 			return k.json(object{{"pg_ready", true}, {"osd_blocked_by", object{{"osd_blocked_by_infos", []string{}}}}})
 		}},
-		{sig: "pg dump dumpcontents:CephChoices,?,n,all|summary|sum|delta|pools|osds|pgs|pgs_brief", module: "pg", perm: "r", mgr: true, run: (*call).pgDump},
+		{words: "pg dump", run: (*call).pgDump},
 	}
 }
 
@@ -175,7 +175,7 @@ func (k *call) clusterReport() errno.Errno {
 	n, _, _ := c.osdCounts()
 	states := c.pgStates()
 	o := object{
-		{"cluster_fingerprint", c.fsid.String()}, {"version", c.release().short}, {"commit", strings.Trim(strings.Fields(c.release().version)[3], "()")},
+		{"cluster_fingerprint", c.fsid.String()}, {"version", c.release().short}, {"commit", c.release().commit},
 		{"timestamp", cephTime(c.clock.Now())}, {"tag", strings.Join(k.args.list("tags"), " ")}, {"health", healthObject(c.checks(), true)},
 		{"monmap_first_committed", 1}, {"monmap_last_committed", c.monmap.Epoch}, {"monmap", c.monmapObject()}, {"quorum", c.quorum()},
 		{"osdmap", c.osdDumpObject(c.osdmap)}, {"osd_metadata", []string{}}, {"osdmap_clean_epochs", object{}},

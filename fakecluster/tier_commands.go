@@ -13,15 +13,14 @@ var cacheModes = []string{"none", "writeback", "forward", "readonly", "readforwa
 // tierCommands set up cache tiers. The map then sends clients to the overlay,
 // which is an ordinary pool: nothing is promoted or flushed.
 func tierCommands() []command {
-	const mode = "mode:CephChoices,writeback|proxy|readproxy|readonly|none"
 	return []command{
-		{sig: "osd tier add pool:CephPoolname tierpool:CephPoolname force_nonempty:CephChoices,?,--force-nonempty", module: "osd", perm: "rw", run: (*call).tierAdd},
-		{sig: "osd tier rm pool:CephPoolname tierpool:CephPoolname", module: "osd", perm: "rw", run: (*call).tierRemove},
-		{sig: "osd tier remove pool:CephPoolname tierpool:CephPoolname", module: "osd", perm: "rw", run: (*call).tierRemove},
-		{sig: "osd tier cache-mode pool:CephPoolname " + mode + " yes_i_really_mean_it:CephBool,?", module: "osd", perm: "rw", run: (*call).tierMode},
-		{sig: "osd tier set-overlay pool:CephPoolname overlaypool:CephPoolname", module: "osd", perm: "rw", run: (*call).tierOverlay},
-		{sig: "osd tier rm-overlay pool:CephPoolname", module: "osd", perm: "rw", run: (*call).tierNoOverlay},
-		{sig: "osd tier remove-overlay pool:CephPoolname", module: "osd", perm: "rw", run: (*call).tierNoOverlay},
+		{words: "osd tier add", run: (*call).tierAdd},
+		{words: "osd tier rm", run: (*call).tierRemove},
+		{words: "osd tier remove", run: (*call).tierRemove},
+		{words: "osd tier cache-mode ", run: (*call).tierMode},
+		{words: "osd tier set-overlay", run: (*call).tierOverlay},
+		{words: "osd tier rm-overlay", run: (*call).tierNoOverlay},
+		{words: "osd tier remove-overlay", run: (*call).tierNoOverlay},
 	}
 }
 

@@ -85,9 +85,6 @@ func turnItTo11(o Object, in *denc.Reader) ([]byte, error) {
 	if in.Len() > 0 {
 		return nil, errno.ErrInvalid
 	}
-	if err := exists(o); err != nil {
-		return nil, err
-	}
 	o.WriteFull(bytes.ToUpper(o.Read(0, maxReplay)))
 	o.SetXattr("amplified_by", origin(o))
 	return nil, nil

@@ -19,7 +19,7 @@ func lockMethods() map[string]method {
 		lock.MethodBreakLock:    write(lockBreak),
 		lock.MethodGetInfo:      read(lockInfo),
 		lock.MethodListLocks:    read(lockList),
-		lock.MethodAssertLocked: write(lockAssert),
+		lock.MethodAssertLocked: read(lockAssert),
 		lock.MethodSetCookie:    write(lockSetCookie),
 	}
 }

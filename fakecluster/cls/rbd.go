@@ -480,6 +480,9 @@ func migrationSetState(o Object, in *denc.Reader) ([]byte, error) {
 }
 
 func migrationGet(o Object, _ *denc.Reader) ([]byte, error) {
+	if err := exists(o); err != nil {
+		return nil, err
+	}
 	m, err := readMigration(o)
 	if err != nil {
 		return nil, err
@@ -496,9 +499,10 @@ func migrationRemove(o Object, _ *denc.Reader) ([]byte, error) {
 	case missing(err):
 		if migrating, err := oldMigrating(o); err != nil {
 			return nil, err
-		} else if migrating {
-			o.Write(0, []byte(oldText))
+		} else if !migrating {
+			return nil, errno.ErrInvalid
 		}
+		o.Write(0, []byte(oldText))
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -46,10 +46,9 @@ type oldHeader struct {
 	snaps []oldSnap
 }
 
+// readOldHeader reads a header of format 1. To a method that writes, an object that
+// does not exist is an empty one.
 func readOldHeader(o Object) (h oldHeader, err error) {
-	if err := exists(o); err != nil {
-		return h, err
-	}
 	p := o.Read(0, 0)
 	if len(p) < oldHeaderSize {
 		return h, errno.ErrInvalid
@@ -99,6 +98,9 @@ func (h *oldHeader) named(name string) int {
 }
 
 func oldSnapList(o Object, _ *denc.Reader) ([]byte, error) {
+	if err := exists(o); err != nil {
+		return nil, err
+	}
 	h, err := readOldHeader(o)
 	if err != nil {
 		return nil, err
@@ -180,9 +182,6 @@ func oldSnapRename(o Object, in *denc.Reader) ([]byte, error) {
 // oldMigrating reports whether a header of format 1, an object without features,
 // is marked as a migration's source; ErrNoDevice when it is no such header.
 func oldMigrating(o Object) (bool, error) {
-	if err := exists(o); err != nil {
-		return false, err
-	}
 	switch string(o.Read(0, uint64(len(oldText)))) {
 	case oldText:
 		return false, nil

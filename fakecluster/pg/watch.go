@@ -362,3 +362,26 @@ func (g *Group) Evict(gone func(entity.Addr) bool) {
 		}
 	}
 }
+
+// Watched is an object that somebody watches.
+type Watched struct {
+	Object  Name
+	Watcher wire.Watcher
+}
+
+// AllWatchers lists the watches on all objects of the group.
+func (g *Group) AllWatchers() []Watched {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []Watched
+	for name, o := range g.objects {
+		for _, k := range slices.SortedFunc(maps.Keys(o.watches), watchKey.compare) {
+			w := o.watches[k]
+			out = append(out, Watched{name, wire.Watcher{Name: k.name, Cookie: k.cookie, Timeout: w.timeout, Addr: w.addr}})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Watched) int {
+		return cmp.Or(cmp.Compare(a.Object.Namespace, b.Object.Namespace), cmp.Compare(a.Object.Object, b.Object.Object))
+	})
+	return out
+}

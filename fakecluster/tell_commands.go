@@ -1,0 +1,309 @@
+package fakecluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
+)
+
+// toldHandlers are the commands that daemons can be told and that do something
+// here, by their words. read-only.
+var toldHandlers = map[string]func(*told) errno.Errno{
+	"version":                       (*told).version,
+	"git_version":                   (*told).gitVersion,
+	"help":                          (*told).help,
+	"status":                        (*told).daemonStatus,
+	"mon_status":                    (*told).monStatus,
+	"mgr_status":                    (*told).mgrStatus,
+	"sessions":                      (*told).sessions,
+	"config get":                    (*told).configGet,
+	"config set":                    (*told).configSet,
+	"config unset":                  (*told).configUnset,
+	"config show":                   (*told).configShow,
+	"config diff":                   (*told).configDiff,
+	"config diff get":               (*told).configDiff,
+	"injectargs":                    (*told).injectArgs,
+	"injectfull":                    (*told).injectFull,
+	"bench":                         (*told).bench,
+	"cache drop":                    (*told).nothing,
+	"cache status":                  (*told).cacheStatus,
+	"cluster_log":                   (*told).clusterLog,
+	"compact":                       (*told).compact,
+	"dump_blocklist":                (*told).dumpBlocklist,
+	"dump_watchers":                 (*told).dumpWatchers,
+	"dump_ops_in_flight":            (*told).opsInFlight,
+	"ops":                           (*told).opsInFlight,
+	"dump_historic_ops":             (*told).historicOps,
+	"dump_historic_ops_by_duration": (*told).historicOps,
+	"dump_historic_slow_ops":        (*told).slowOps,
+	"dump_blocked_ops":              (*told).blockedOps,
+	"dump_recovery_reservations":    (*told).reservations,
+	"dump_osd_network":              (*told).network,
+	"flush_pg_stats":                (*told).flushStats,
+	"get_latest_osdmap":             (*told).nothing,
+	"get_mapped_pools":              (*told).mappedPools,
+	"list_devices":                  func(k *told) errno.Errno { return k.json([]string{}) },
+	"log flush":                     func(k *told) errno.Errno { return k.json(object{}) },
+	"log dump":                      func(k *told) errno.Errno { return k.json(object{}) },
+	"log reopen":                    func(k *told) errno.Errno { return k.json(object{}) },
+	"objecter_requests":             (*told).objecterRequests,
+	"perf reset":                    (*told).perfReset,
+	"send_beacon":                   (*told).nothing,
+	"smart":                         func(k *told) errno.Errno { return k.print("{\n}\n") },
+	"trim stale osdmaps":            (*told).nothing,
+	"quorum enter":                  func(k *told) errno.Errno { return k.print("started responding to quorum, initiated new election\n") },
+	"pg":                            (*told).queryPG,
+	"query":                         (*told).queryPG,
+}
+
+func (k *told) nothing() errno.Errno { return 0 }
+
+func (k *told) is(kind string) bool { return strings.HasPrefix(k.daemon, kind+".") }
+
+// osd returns the OSD that was told.
+func (k *told) osd() int32 {
+	n, _ := strconv.ParseInt(strings.TrimPrefix(k.daemon, "osd."), 10, 32)
+	return int32(n)
+}
+
+func (k *told) version() errno.Errno {
+	r := k.c.release()
+	return k.json(object{{"version", r.short}, {"release", r.name}, {"release_type", "stable"}})
+}
+
+func (k *told) gitVersion() errno.Errno { return k.json(object{{"git_version", k.c.release().commit}}) }
+
+func (k *told) help() errno.Errno {
+	o := object{}
+	for _, words := range slices.Sorted(maps.Keys(k.c.toldSet(k.daemon).first)) {
+		o = append(o, field{words, words})
+	}
+	return k.json(o)
+}
+
+func (k *told) daemonStatus() errno.Errno {
+	if !k.is("osd") {
+		return k.json(object{})
+	}
+	c, id := k.c, k.osd()
+	oldest, newest := uint32(1), c.osdmap.Epoch
+	o := object{
+		{"cluster_fsid", c.fsid.String()}, {"osd_fsid", c.osdmap.OSDOnly.OSDs[id].UUID.String()}, {"whoami", id}, {"state", "active"},
+	}
+	if c.opt.release >= 20 {
+		o = append(o, field{"maps", fmt.Sprintf("[%d~%d]", oldest, newest)}, field{"oldest_map", fmt.Sprint(oldest)},
+			field{"newest_map", fmt.Sprint(newest)}, field{"cluster_osdmap_trim_lower_bound", 1})
+	} else {
+		o = append(o, field{"oldest_map", oldest})
+		if c.opt.release >= 18 {
+			o = append(o, field{"cluster_osdmap_trim_lower_bound", 1})
+		}
+		o = append(o, field{"newest_map", newest})
+	}
+	return k.json(append(o, field{"num_pgs", c.groupsByOSD()[id]}))
+}
+
+func (k *told) monStatus() errno.Errno {
+	for _, m := range k.c.mons {
+		if m.name == k.daemon {
+			return k.json(k.c.monStatus(m))
+		}
+	}
+	return errno.ErrNotFound
+}
+
+func (k *told) mgrStatus() errno.Errno {
+	return k.json(object{{"mgrmap_epoch", k.c.mgrmap.Epoch}, {"initialized", true}, {"pending_modules", []string{}}})
+}
+
+// sessions lists who is connected to a monitor.
+func (k *told) sessions() errno.Errno {
+	list := []object{}
+	for s := range k.c.sessions {
+		if s.mon.name != k.daemon || s.conn == nil {
+			continue
+		}
+		a := clientAddr(s.conn)
+		list = append(list, object{
+			{"name", s.conn.PeerName().String()}, {"entity_name", s.user.String()}, {"addrs", addrVecObject(entity.AddrVec{a})},
+			{"socket_addr", object{{"type", "none"}, {"addr", a.IP.String()}, {"nonce", a.Nonce}}}, {"con_type", "client"},
+			{"con_features", k.c.features()}, {"con_features_hex", fmt.Sprintf("%x", k.c.features())}, {"con_features_release", "luminous"},
+			{"open", true}, {"caps", object{{"text", "allow *"}}}, {"authenticated", true}, {"global_id", s.conn.PeerName().Num},
+			{"global_id_status", "new_ok"}, {"osd_epoch", k.c.osdmap.Epoch}, {"remote_host", ""},
+		})
+	}
+	return k.json(list)
+}
+
+// bench writes nothing: what a disk would take has no meaning here.
+func (k *told) bench() errno.Errno {
+	count, size := k.args.number("count", 1<<30), k.args.number("size", 4<<20)
+	return k.json(object{{"bytes_written", count}, {"blocksize", size}, {"elapsed_sec", 0.001}, {"bytes_per_sec", count * 1000}, {"iops", count / max(size, 1) * 1000}})
+}
+
+func (k *told) cacheStatus() errno.Errno { return k.json(object{{"object_ctx", 0}}) }
+
+func (k *told) compact() errno.Errno {
+	if k.is("mon") {
+		return k.print("compacted rocksdb in 0 seconds\n")
+	}
+	return k.json(object{{"elapsed_time", 0.001}})
+}
+
+func (k *told) clusterLog() errno.Errno {
+	prio, ok := logLevels["log-"+k.args.str("level")]
+	if !ok {
+		return k.say(errno.ErrInvalid, "unknown level '%s'", k.args.str("level"))
+	}
+	k.c.logAs(entity.AuthName{Type: entity.TypeOSD, ID: strings.TrimPrefix(k.daemon, "osd.")}, prio, strings.Join(k.args.list("message"), " "))
+	return 0
+}
+
+func (k *told) dumpBlocklist() errno.Errno {
+	list := []object{}
+	for _, a := range sortedAddrs(k.c.osdmap.OSDOnly.Blocklist) {
+		list = append(list, object{{"entity_addr_t", a.String()}, {"expire_time", cephTime(k.c.osdmap.OSDOnly.Blocklist[a].Std())}})
+	}
+	k.json(list)
+	k.out = append(k.out, encodeJSON("json-pretty", []string{})...) // ranges
+	return 0
+}
+
+// dumpWatchers lists the watches on objects whose primary is the OSD.
+func (k *told) dumpWatchers() errno.Errno {
+	list := []object{}
+	v := k.c.view.Load()
+	for _, id := range poolsByID(k.c.osdmap) {
+		p := v.pools[id]
+		for seed, g := range p.groups {
+			if p.primary[seed] != k.osd() {
+				continue
+			}
+			for _, w := range g.AllWatchers() {
+				list = append(list, object{
+					{"namespace", w.Object.Namespace}, {"object", w.Object.Object}, {"entity_name", object{{"type", "client"}, {"num", w.Watcher.Name.Num}}},
+					{"cookie", w.Watcher.Cookie}, {"timeout", w.Watcher.Timeout}, {"entity_addr_t", addrObject(w.Watcher.Addr)},
+				})
+			}
+		}
+	}
+	return k.json(list)
+}
+
+func addrObject(a entity.Addr) object {
+	return object{{"type", a.Type.String()}, {"addr", a.IP.String()}, {"nonce", a.Nonce}}
+}
+
+func (k *told) opsInFlight() errno.Errno { return k.json(object{{"ops", []string{}}, {"num_ops", 0}}) }
+
+func (k *told) historicOps() errno.Errno {
+	return k.json(object{{"size", 20}, {"duration", 600}, {"ops", []string{}}})
+}
+
+func (k *told) slowOps() errno.Errno {
+	return k.json(object{{"num to keep", 20}, {"threshold to keep", 10}, {"Ops", []string{}}})
+}
+
+func (k *told) blockedOps() errno.Errno {
+	return k.json(object{{"ops", []string{}}, {"complaint_time", 30}, {"num_blocked_ops", 0}})
+}
+
+func (k *told) reservations() errno.Errno {
+	one := object{{"max_allowed", 1}, {"min_priority", 0}, {"queues", []string{}}, {"in_progress", []string{}}}
+	return k.json(object{{"local_reservations", one}, {"remote_reservations", one}})
+}
+
+func (k *told) network() errno.Errno {
+	return k.json(object{{"threshold", 1000}, {"entries", []string{}}})
+}
+
+func (k *told) flushStats() errno.Errno {
+	return k.print("%d\n", uint64(k.c.osdmap.Epoch)<<32)
+}
+
+func (k *told) mappedPools() errno.Errno {
+	list := []int64{}
+	v := k.c.view.Load()
+	for _, id := range poolsByID(k.c.osdmap) {
+		for _, acting := range v.pools[id].acting {
+			if slices.Contains(acting, k.osd()) {
+				list = append(list, id)
+				break
+			}
+		}
+	}
+	return k.json(list)
+}
+
+func (k *told) objecterRequests() errno.Errno {
+	o := object{}
+	for _, name := range []string{"ops", "linger_ops", "pool_ops", "pool_stat_ops", "statfs_ops", "command_ops"} {
+		o = append(o, field{name, []string{}})
+	}
+	return k.json(o)
+}
+
+func (k *told) perfReset() errno.Errno {
+	if v := k.args.str("var"); v != "all" {
+		return k.json(object{{"error", "Not find: " + v}})
+	}
+	return k.json(object{{"success", "perf reset all"}})
+}
+
+// injectFull makes an OSD take itself for full, or less so.
+func (k *told) injectFull() errno.Errno {
+	word := k.args.str("type")
+	if word == "" {
+		word = "full"
+	}
+	f, ok := ParseFullness(word)
+	if !ok {
+		return k.print("Invalid type use (none, nearfull, backfillfull, full, failsafe)\n")
+	}
+	k.c.setFull(k.osd(), f)
+	return 0
+}
+
+// queryPG answers what a client asks about a placement group.
+func (k *told) queryPG() errno.Errno {
+	id := k.args.str("pgid")
+	if id == "" {
+		return k.say(errno.ErrInvalid, "no pgid specified")
+	}
+	pgid, ok := parsePG(id)
+	if !ok {
+		return k.say(errno.ErrInvalid, "couldn't parse pgid '%s'", id)
+	}
+	v := k.c.view.Load()
+	p := v.pools[pgid.Pool]
+	if p == nil || int(pgid.Seed) >= len(p.groups) {
+		return k.say(errno.ErrNotFound, "i don't have pgid %s", id)
+	}
+	if verb := k.args.str("cmd"); verb != "" && verb != "query" {
+		return errno.ErrInvalid
+	}
+	g, acting := p.groups[pgid.Seed], p.acting[pgid.Seed]
+	return k.json(object{
+		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", "active+clean"}, {"epoch", v.epoch},
+		{"up", acting}, {"acting", acting}, {"acting_recovery_backfill", []string{fmt.Sprint(p.primary[pgid.Seed])}},
+		{"info", object{
+			{"pgid", id}, {"last_update", fmt.Sprintf("%d'%d", v.epoch, g.Version())},
+			{"stats", object{{"state", "active+clean"}, {"up", acting}, {"acting", acting}, {"acting_primary", p.primary[pgid.Seed]}}},
+		}},
+		{"peer_info", []string{}}, {"recovery_state", []string{}}, {"agent_state", object{}},
+	})
+}
+
+// parsePG reads a placement group's name: "1.2f".
+func parsePG(s string) (osdmap.PG, bool) {
+	pool, seed, ok := strings.Cut(s, ".")
+	id, err := strconv.ParseInt(pool, 10, 64)
+	n, nerr := strconv.ParseUint(seed, 16, 32)
+	return osdmap.PG{Pool: id, Seed: uint32(n)}, ok && err == nil && nerr == nil
+}
