@@ -247,16 +247,19 @@ func (img *Image) mapSnapRemove(ctx context.Context, h *header, snapID uint64) e
 	return nil
 }
 
-// mergeMap merges the map of a snapshot that goes away into the next one.
+// mergeMap merges the map of a snapshot that goes away into the next one. One
+// without a map is merged already, or its creation was interrupted before the maps of
+// what follows could tell changes after it from those before.
 func (img *Image) mergeMap(ctx context.Context, h *header, snapID, next uint64) error {
 	flags, err := h.flagsAt(snapID)
 	if err != nil {
 		return err
 	}
-	var bits objectmap.Bits
-	if flags&FlagObjectMapInvalid == 0 {
-		bits, err = loadObjectMap(ctx, img.io, objectMapName(img.id, snapID))
-	} else {
+	bits, err := loadObjectMap(ctx, img.io, objectMapName(img.id, snapID))
+	if errors.Is(err, rados.ErrNotFound) {
+		return nil
+	}
+	if err == nil && flags&FlagObjectMapInvalid != 0 {
 		err = fmt.Errorf("the object map of snapshot %d is invalid", snapID)
 	}
 	if err == nil {
@@ -265,7 +268,7 @@ func (img *Image) mergeMap(ctx context.Context, h *header, snapID, next uint64) 
 			callAssertLocked(op, "", "")
 		}
 		callObjectMapSnapRemove(op, bits)
-		err = img.io.Operate(ctx, objectMapName(img.id, next), op)
+		err = ignoreNotFound(img.io.Operate(ctx, objectMapName(img.id, next), op))
 	}
 	if err != nil {
 		if ctx.Err() != nil {
