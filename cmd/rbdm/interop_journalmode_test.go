@@ -58,6 +58,7 @@ func waitReplayed(t *testing.T, primary, replica *site, spec string) {
 // through its journal.
 func TestInteropJournalMirroring(t *testing.T) {
 	a, b := peers(t, "journal")
+	b.buriesSoon(t)
 	spec := "journal/image"
 	a.real(t, "rbd", "create", "-s", "40M", "--image-feature", "layering,exclusive-lock,object-map,fast-diff,deep-flatten,journaling", spec)
 	write(t, a, spec, 2)
@@ -166,6 +167,7 @@ func TestInteropJournalFailover(t *testing.T) {
 func TestInteropJournalHandover(t *testing.T) {
 	olderKeys(t, siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B"))
 	a, b := peers(t, "jhand")
+	b.buriesSoon(t)
 	spec := "jhand/image"
 	a.real(t, "rbd", "create", "-s", "40M", "--image-feature", "layering,exclusive-lock,object-map,fast-diff,journaling", spec)
 	write(t, a, spec, 2)

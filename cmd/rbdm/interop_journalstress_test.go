@@ -113,9 +113,7 @@ func (s *site) operator(t *testing.T, spec string, seed uint32, operations, seco
 // killed in the middle ten times, and a snapshot taken each time.
 func TestInteropJournalWriterCrashes(t *testing.T) {
 	a, b := peers(t, "jcrash")
-	// So long the cluster takes the dead writer for alive.
-	a.real(t, "ceph", "config", "set", "osd", "osd_client_watch_timeout", "15")
-	t.Cleanup(func() { a.try(t, "ceph", "config", "rm", "osd", "osd_client_watch_timeout") })
+	a.buriesSoon(t)
 	spec := "jcrash/image"
 	a.real(t, "rbd", "create", "-s", "40M", "--image-feature", journalFeatures, "--journal-object-size", "1M", spec)
 	a.real(t, "rbd", "mirror", "image", "enable", spec, "journal")
@@ -290,6 +288,8 @@ func (s *site) restartOSD(t *testing.T) {
 func TestInteropJournalFirstCopyHandedOver(t *testing.T) {
 	olderKeys(t, siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B"))
 	a, b := peers(t, "jrelay")
+	a.buriesSoon(t)
+	b.buriesSoon(t)
 	ours := func() *daemon { return b.startOurs(t, slowly) }
 	cpp := func() *daemon { return b.startReal(t, slowly) }
 	for i, v := range []struct {

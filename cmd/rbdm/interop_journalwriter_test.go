@@ -15,6 +15,7 @@ func TestInteropJournalOurWriter(t *testing.T) {
 	one, other := siteFromEnv(t, "RBDM_SITE_A"), siteFromEnv(t, "RBDM_SITE_B")
 	olderKeys(t, one, other)
 	a, b := peers(t, "jwriter")
+	a.buriesSoon(t)
 	spec := "jwriter/image"
 	a.rbdm(t, "rbd", "create", "-s", "40M", "--image-feature", "layering,exclusive-lock,object-map,fast-diff,deep-flatten,journaling", spec)
 	a.rbdm(t, "rbd", "mirror", "image", "enable", spec, "journal")

@@ -161,6 +161,14 @@ type daemon struct {
 	once sync.Once
 }
 
+// buriesSoon makes a site take clients for dead that were silent for 15 s instead of
+// 30: so long whoever comes after a killed one has to wait.
+func (s *site) buriesSoon(t *testing.T) {
+	t.Helper()
+	s.real(t, "ceph", "config", "set", "osd", "osd_client_watch_timeout", "15")
+	t.Cleanup(func() { s.try(t, "ceph", "config", "rm", "osd", "osd_client_watch_timeout") })
+}
+
 // startOurs starts the binary under test as rbd-mirror of this site.
 func (s *site) startOurs(t *testing.T, extra ...string) *daemon {
 	t.Helper()
