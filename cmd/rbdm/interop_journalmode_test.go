@@ -16,7 +16,7 @@ import (
 func waitReplayed(t *testing.T, primary, replica *site, spec string) {
 	t.Helper()
 	pool, image, _ := strings.Cut(spec, "/")
-	eventually(t, spec+" replayed at "+replica.name, 2*time.Minute, func() (bool, string) {
+	eventually(t, spec+" replayed at "+replica.name, 4*time.Minute, func() (bool, string) {
 		out := primary.real(t, "rbd", "journal", "status", "--pool", pool, "--image", image, "--format", "json")
 		type position struct {
 			Object uint64 `json:"object_number"`
@@ -145,7 +145,7 @@ func TestInteropJournalFailover(t *testing.T) {
 			write(t, from, spec, i)
 			from.real(t, "rbd", "mirror", "image", "demote", spec)
 			for _, s := range []*site{from, to} {
-				eventually(t, "up+unknown at "+s.name, time.Minute, func() (bool, string) {
+				eventually(t, "up+unknown at "+s.name, 2*time.Minute, func() (bool, string) {
 					out := status(t, s, spec)
 					return strings.Contains(out, "state:       up+unknown"), out
 				})
@@ -206,14 +206,14 @@ func TestInteropJournalSplitBrain(t *testing.T) {
 	da, db := a.startOurs(t), b.startOurs(t)
 	waitReplayed(t, a, b, spec)
 	b.real(t, "rbd", "mirror", "image", "promote", "--force", spec)
-	eventually(t, "primary at "+b.name, time.Minute, func() (bool, string) {
+	eventually(t, "primary at "+b.name, 2*time.Minute, func() (bool, string) {
 		s := status(t, b, spec)
 		return strings.Contains(s, "state:       up+stopped"), s // the site's own, not its peer's
 	})
 	write(t, a, spec, 0)
 	write(t, b, spec, 1)
 	a.real(t, "rbd", "mirror", "image", "demote", spec)
-	eventually(t, "split-brain at "+a.name, time.Minute, func() (bool, string) {
+	eventually(t, "split-brain at "+a.name, 2*time.Minute, func() (bool, string) {
 		s := status(t, a, spec)
 		return strings.Contains(s, "up+error") && strings.Contains(s, "split-brain"), s
 	})

@@ -165,7 +165,7 @@ func TestInteropJournalRounds(t *testing.T) {
 		}
 		mirror(from, "demote")
 		for _, s := range []*site{from, to} {
-			eventually(t, fmt.Sprintf("round %d: up+unknown at %s", i, s.name), time.Minute, func() (bool, string) {
+			eventually(t, fmt.Sprintf("round %d: up+unknown at %s", i, s.name), 2*time.Minute, func() (bool, string) {
 				out := status(t, s, spec)
 				return strings.Contains(out, "state:       up+unknown"), out
 			})
