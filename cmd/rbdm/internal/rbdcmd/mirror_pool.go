@@ -243,7 +243,8 @@ func formatPeers(ctx context.Context, c *call, f *cli.Formatter, io *rados.IoCtx
 }
 
 // eachImage runs fn on every mirrored image of a pool or namespace, and returns
-// how many it changed and the first failure.
+// how many it changed and the first failure. An image that is mirrored no more is
+// none: a daemon is about to remove it, or has since it was listed.
 func eachImage(ctx context.Context, c *call, verb string, fn func(io *rados.IoCtx, id string) (bool, error)) (int, error) {
 	_, io, err := c.onPool(ctx, poolSpec)
 	if err != nil {
@@ -263,7 +264,7 @@ func eachImage(ctx context.Context, c *call, verb string, fn func(io *rados.IoCt
 		if did {
 			changed++
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ops.ErrImageDisabled) && !errors.Is(err, rados.ErrNotFound) {
 			name, nameErr := rbd.LookupName(ctx, io, id)
 			if nameErr != nil {
 				name = id
