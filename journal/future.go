@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2"
 )
 
 // Future is an entry that a Recorder writes. Its methods are safe for concurrent
@@ -16,10 +17,11 @@ type Future struct {
 	seq  uint64 // in the order of Append
 
 	// The rest belongs to r.mu.
-	payload  []byte
-	acked    bool // is in the journal
-	finished bool // so are all before it, or err
-	early    bool // Committed was called before
+	payload  msgr2.Data
+	crc      uint32 // of payload, with seed -1
+	acked    bool   // is in the journal
+	finished bool   // so are all before it, or err
+	early    bool   // Committed was called before
 	err      error
 	done     chan struct{} // closed when finished; made when somebody waits
 }
@@ -59,7 +61,7 @@ func (f *Future) Done() <-chan struct{} {
 
 // finish completes f. r.mu is held.
 func (f *Future) finish(err error) {
-	f.finished, f.err, f.payload = true, err, nil
+	f.finished, f.err, f.payload = true, err, msgr2.Data{}
 	if f.early && err == nil {
 		f.r.j.committed(&f.mark)
 	}
@@ -74,7 +76,7 @@ func (f *Future) Flush() {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	if !f.acked && !f.finished {
-		f.r.send(&f.r.objects[f.tid%uint64(len(f.r.objects))], true)
+		f.r.send(f.r.objectOf(f), true)
 	}
 }
 

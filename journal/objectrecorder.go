@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 )
@@ -82,7 +83,7 @@ func (r *Recorder) fill(o *objectRecorder) (full bool) {
 	limit := int64(1) << r.j.layout.Order
 	n, size := 0, o.size
 	for n < len(o.pending) && !o.full {
-		next := size + int64(len(o.pending[n].payload)) + wire.EntryOverhead
+		next := size + int64(o.pending[n].payload.Len()) + wire.EntryOverhead
 		o.full = next >= limit
 		if next <= limit {
 			size = next
@@ -112,7 +113,11 @@ func (r *Recorder) sendLater(o *objectRecorder) {
 }
 
 // maxPooled is the largest buffer that is kept, bytes.
-const maxPooled = 4 << 20
+const maxPooled = 256 << 10
+
+// smallPart is the size up to which a part of a payload is copied next to what
+// stands around it, bytes.
+const smallPart = 512
 
 // append sends entries, which take n bytes, to an object. r.mu is held.
 func (r *Recorder) append(o *objectRecorder, entries []*Future, n int64) {
@@ -126,19 +131,60 @@ func (r *Recorder) append(o *objectRecorder, entries []*Future, n int64) {
 	if buf == nil {
 		buf = new([]byte)
 	}
-	in := denc.AppendU32(denc.AppendU64((*buf)[:0], 1<<r.j.layout.Order), uint32(n))
-	for _, f := range entries {
-		in = wire.Entry{TagTID: f.tag, EntryTID: f.tid, Data: f.payload}.Append(in)
-	}
-	*buf = in
+	*buf = slices.Grow((*buf)[:0], smallBytes(entries))
 	op := rados.NewOp()
-	op.CallWrite(wire.Class, wire.MethodAppend, in)
+	op.CallWriteData(wire.Class, wire.MethodAppend, appendInput(*buf, entries, 1<<r.j.layout.Order, uint32(n)))
 	r.j.data.Go(r.ctx, r.j.dataName(o.object), op, func(err error) {
-		if !rados.MaybeApplied(err) && cap(in) <= maxPooled {
+		if !rados.MaybeApplied(err) && cap(*buf) <= maxPooled {
 			r.buffers.Put(buf)
 		}
 		r.appended(o, entries, err)
 	})
+}
+
+// appendHead is how many bytes the method's input has before the entries.
+const appendHead = 8 + 4
+
+// smallBytes returns how many bytes of the method's input are copied.
+func smallBytes(entries []*Future) int {
+	n := appendHead + len(entries)*wire.EntryOverhead
+	for _, f := range entries {
+		for p := range f.payload.Parts() {
+			if len(p) <= smallPart {
+				n += len(p)
+			}
+		}
+	}
+	return n
+}
+
+// appendInput returns the input of the method that appends entries of n bytes in all
+// to an object of limit bytes at most. Payloads are referred to but for their small
+// parts, which go to b with what is between; its capacity has to be smallBytes.
+func appendInput(b []byte, entries []*Future, limit uint64, n uint32) msgr2.Data {
+	var in msgr2.Builder
+	in.Grow(2 * len(entries))
+	b = denc.AppendU32(denc.AppendU64(b, limit), n)
+	from := 0 // what is behind it in b is not part of in yet
+	for _, f := range entries {
+		var at int
+		b, at = wire.Entry{TagTID: f.tag, EntryTID: f.tid}.AppendAround(b, f.payload.Len(), f.crc)
+		var tail [4]byte
+		copy(tail[:], b[at:])
+		b = b[:at]
+		for p := range f.payload.Pieces() {
+			if p.Len() <= smallPart {
+				b = append(b, p.Bytes()...)
+				continue
+			}
+			in.Append(b[from:])
+			in.AppendData(p)
+			from = len(b)
+		}
+		b = append(b, tail[:]...)
+	}
+	in.Append(b[from:])
+	return in.Data()
 }
 
 // appended takes the result of an append.
@@ -161,7 +207,7 @@ func (r *Recorder) appended(o *objectRecorder, entries []*Future, err error) {
 	}
 	if o.inFlight == 0 && len(o.overflow) > 0 {
 		for _, f := range o.overflow {
-			o.bytes += int64(len(f.payload)) + wire.EntryOverhead
+			o.bytes += int64(f.payload.Len()) + wire.EntryOverhead
 		}
 		slices.SortFunc(o.overflow, func(a, b *Future) int { return cmp.Compare(a.seq, b.seq) })
 		o.pending = append(o.overflow, o.pending...)

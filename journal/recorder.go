@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 )
@@ -27,7 +28,7 @@ type Recorder struct {
 	wg   sync.WaitGroup // the goroutine that changes the set
 
 	ended   chan struct{} // closed: what Done of a finished Future returns
-	buffers sync.Pool     // *[]byte, of the appends' arguments
+	buffers sync.Pool     // *[]byte, of the small parts of the appends' arguments
 
 	mu        sync.Mutex
 	batch     batch
@@ -83,10 +84,25 @@ func (r *Recorder) SetBatch(entries, bytes int, age time.Duration) {
 // an earlier entry failed. payload is kept, and must not change, until the Future
 // is done.
 func (r *Recorder) Append(ctx context.Context, tagTID uint64, payload []byte) (*Future, error) {
-	if len(payload) > r.j.layout.MaxPayload() {
-		return nil, fmt.Errorf("journal %s: entry of %d bytes: %w", r.j.id, len(payload), rados.ErrInvalid)
+	fs, err := r.AppendAll(ctx, tagTID, []msgr2.Data{msgr2.NewData(payload)})
+	if err != nil {
+		return nil, err
 	}
-	n := int64(len(payload)) + wire.EntryOverhead
+	return &fs[0], nil
+}
+
+// AppendAll is Append of entries that stand one behind the other, all or none of
+// them. What of them goes to the same data object goes there together. The parts of
+// the payloads are not copied on their way but for small ones.
+func (r *Recorder) AppendAll(ctx context.Context, tagTID uint64, payloads []msgr2.Data) ([]Future, error) {
+	fs, n := make([]Future, len(payloads)), int64(0)
+	for i, p := range payloads {
+		if p.Len() > r.j.layout.MaxPayload() {
+			return nil, fmt.Errorf("journal %s: entry of %d bytes: %w", r.j.id, p.Len(), rados.ErrInvalid)
+		}
+		fs[i] = Future{r: r, tag: tagTID, payload: p, crc: p.CRC()}
+		n += int64(p.Len()) + wire.EntryOverhead
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.err == nil && !r.closed && r.bytes > 0 && r.bytes+n > r.j.opts.MaxBufferedBytes {
@@ -103,18 +119,33 @@ func (r *Recorder) Append(ctx context.Context, tagTID uint64, payload []byte) (*
 	case r.closed:
 		return nil, ErrClosed
 	}
-	r.seq++
-	f := &Future{r: r, seq: r.seq, tag: tagTID, tid: r.j.allocate(tagTID), payload: payload}
-	o := &r.objects[f.tid%uint64(len(r.objects))]
-	r.j.track(&f.mark, wire.ObjectPosition{Object: o.object, TagTID: f.tag, EntryTID: f.tid})
-	r.chain = append(r.chain, f)
-	r.bytes += n
-	o.add(f, n)
+	for i := range fs {
+		r.add(&fs[i])
+	}
 	if r.j.activeSet.Load() > r.set {
 		r.advance() // somebody else closed the set
 	}
-	r.send(o, false)
-	return f, nil
+	for i := range fs[:min(len(fs), len(r.objects))] {
+		r.send(r.objectOf(&fs[i]), false)
+	}
+	return fs, nil
+}
+
+// objectOf returns where an entry goes. r.mu is held.
+func (r *Recorder) objectOf(f *Future) *objectRecorder {
+	return &r.objects[f.tid%uint64(len(r.objects))]
+}
+
+// add puts an entry behind all others. r.mu is held.
+func (r *Recorder) add(f *Future) {
+	r.seq++
+	f.seq, f.tid = r.seq, r.j.allocate(f.tag)
+	o := r.objectOf(f)
+	r.j.track(&f.mark, wire.ObjectPosition{Object: o.object, TagTID: f.tag, EntryTID: f.tid})
+	r.chain = append(r.chain, f)
+	n := int64(f.payload.Len()) + wire.EntryOverhead
+	r.bytes += n
+	o.add(f, n)
 }
 
 // sleep gives r.mu up until c is closed.
@@ -204,7 +235,7 @@ func (r *Recorder) settle() {
 	n := 0
 	for n < len(r.chain) && r.chain[n].acked {
 		f := r.chain[n]
-		r.bytes -= int64(len(f.payload)) + wire.EntryOverhead
+		r.bytes -= int64(f.payload.Len()) + wire.EntryOverhead
 		f.finish(nil)
 		r.chain[n] = nil
 		n++

@@ -2,6 +2,7 @@ package msgr2
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 )
@@ -41,6 +42,26 @@ func checkedData(b []byte, crc uint32) Data {
 	return Data{first: part{b: b, crc: crc, has: true}, n: len(b)}
 }
 
+// Checked returns d with the CRCs of its parts worked out, for bytes that go to
+// several places: what is made of parts of it does not read them again. The bytes
+// must not change from then on.
+func (d Data) Checked() Data {
+	if d.n > 0 && !d.first.has {
+		d.first = d.first.checked()
+	}
+	if slices.ContainsFunc(d.more, func(p part) bool { return !p.has }) {
+		d.more = slices.Clone(d.more)
+		for i, p := range d.more {
+			if !p.has {
+				d.more[i] = p.checked()
+			}
+		}
+	}
+	return d
+}
+
+func (p part) checked() part { return part{b: p.b, crc: denc.CRC32C(^uint32(0), p.b), has: true} }
+
 // Len returns the number of bytes.
 func (d Data) Len() int { return d.n }
 
@@ -49,7 +70,15 @@ func (d *Data) Append(p []byte) { d.add(part{b: p}) }
 
 // AppendData adds o behind the last byte, CRCs included.
 func (d *Data) AppendData(o Data) {
-	o.each(func(p part) { d.add(p) })
+	switch {
+	case o.n == 0:
+	case d.n == 0:
+		*d = o
+	default:
+		more := make([]part, 0, len(d.more)+1+len(o.more))
+		d.more = append(append(append(more, d.more...), o.first), o.more...)
+		d.n += o.n
+	}
 }
 
 func (d *Data) add(p part) {
@@ -63,6 +92,33 @@ func (d *Data) add(p part) {
 	}
 	d.n += len(p.b)
 }
+
+// Builder makes a Data of many slices. The zero Builder is empty.
+type Builder struct{ d Data }
+
+// Grow makes room for n slices more.
+func (b *Builder) Grow(n int) { b.d.more = slices.Grow(b.d.more, n) }
+
+// Append adds p behind the last byte and keeps it.
+func (b *Builder) Append(p []byte) { b.add(part{b: p}) }
+
+// AppendData adds o behind the last byte, CRCs included.
+func (b *Builder) AppendData(o Data) { o.each(b.add) }
+
+func (b *Builder) add(p part) {
+	if len(p.b) == 0 {
+		return
+	}
+	if b.d.n == 0 {
+		b.d.first = p
+	} else {
+		b.d.more = append(b.d.more, p)
+	}
+	b.d.n += len(p.b)
+}
+
+// Data returns what was added. The Builder must not be used any more.
+func (b *Builder) Data() Data { return b.d }
 
 func (d Data) each(fn func(part)) {
 	if d.n == 0 {
@@ -82,6 +138,20 @@ func (d Data) Parts() iter.Seq[[]byte] {
 		}
 		for _, p := range d.more {
 			if !yield(p.b) {
+				return
+			}
+		}
+	}
+}
+
+// Pieces yields the slices in order with what is known of them.
+func (d Data) Pieces() iter.Seq[Data] {
+	return func(yield func(Data) bool) {
+		if d.n == 0 || !yield(Data{first: d.first, n: len(d.first.b)}) {
+			return
+		}
+		for _, p := range d.more {
+			if !yield(Data{first: p, n: len(p.b)}) {
 				return
 			}
 		}

@@ -2,6 +2,7 @@ package msgr2
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -50,5 +51,34 @@ func TestDataCopiesDoNotSeeEachOthersAppends(t *testing.T) {
 	b.Append([]byte("2"))
 	if string(a.Bytes()) != "xy1" || string(b.Bytes()) != "xy2" {
 		t.Errorf("%q %q", a.Bytes(), b.Bytes())
+	}
+}
+
+func TestBuilderAndWhatIsKnownOfItsParts(t *testing.T) {
+	a, b, c := []byte("head"), bytes.Repeat([]byte("some bytes"), 500), []byte("tail")
+	known := NewData(b, c).Checked()
+	var build Builder
+	build.Grow(2)
+	build.Append(a)
+	build.Append(nil)
+	build.AppendData(known)
+	d := build.Data()
+	whole := slices.Concat(a, b, c)
+	if !bytes.Equal(d.Bytes(), whole) || d.CRC() != denc.CRC32C(^uint32(0), whole) || d.Checked().CRC() != d.CRC() {
+		t.Error("not what was added")
+	}
+	n := 0
+	for p := range d.Pieces() {
+		if p.Len() != len([][]byte{a, b, c}[n]) || p.first.has != (n > 0) {
+			t.Errorf("piece %d: %d bytes, known %v", n, p.Len(), p.first.has)
+		}
+		n++
+	}
+	// Copies do not see what is added to each other.
+	x, y := d, d
+	x.Append([]byte("x"))
+	y.AppendData(known)
+	if x.Len() != len(whole)+1 || y.Len() != len(whole)+len(b)+len(c) || !bytes.Equal(d.Bytes(), whole) || !bytes.Equal(y.Bytes()[len(whole):], known.Bytes()) {
+		t.Error("copies share what was added")
 	}
 }

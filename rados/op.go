@@ -236,23 +236,30 @@ func (op *Op) Checksum(t wire.ChecksumType, init, off, n uint64, chunk uint32) *
 
 // Call runs a method of an object class that only reads.
 func (op *Op) Call(class, method string, in []byte) *Bytes {
+	return op.call(class, method, msgr2.NewData(in))
+}
+
+func (op *Op) call(class, method string, in msgr2.Data) *Bytes {
 	out := &Bytes{}
 	head := make([]byte, 0, len(class)+len(method))
 	head = append(append(head, class...), method...)
 	s := op.add(wire.OpCall, out)
 	s.Data = msgr2.NewData(head)
-	if len(in) > 0 {
-		s.Data.Append(in)
-	}
-	s.SetCall(wire.CallArg{ClassLen: uint8(len(class)), MethodLen: uint8(len(method)), InputLen: uint32(len(in))})
+	s.Data.AppendData(in)
+	s.SetCall(wire.CallArg{ClassLen: uint8(len(class)), MethodLen: uint8(len(method)), InputLen: uint32(in.Len())})
 	return out
 }
 
 // CallWrite runs a method of an object class that writes. OSDs return a writing
 // method's output only under ReturnVec.
 func (op *Op) CallWrite(class, method string, in []byte) *Bytes {
+	return op.CallWriteData(class, method, msgr2.NewData(in))
+}
+
+// CallWriteData is CallWrite with an input of several parts, which are not copied.
+func (op *Op) CallWriteData(class, method string, in msgr2.Data) *Bytes {
 	op.flags |= wire.FlagWrite
-	return op.Call(class, method, in)
+	return op.call(class, method, in)
 }
 
 // ListSnaps reads the object's clones. Use it alone, on IoCtx.AtSnap(wire.SnapDir),

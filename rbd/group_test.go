@@ -436,10 +436,10 @@ func TestGroupSnapshotInJournal(t *testing.T) {
 			}
 			o := img.journal.Load()
 			ev := jwire.Event{Type: jwire.EventSnapCreate, OpTID: o.lastOp.Add(1), Name: x.g.imageSnapName(id), Namespace: x.g.namespace(id).Append(nil)}
-			var c recording
-			x.check(o.append(x.ctx, &c, &ev))
-			c.futures[0].Flush()
-			x.check(c.futures[0].Wait(x.ctx))
+			c := o.newRecording()
+			x.check(o.record(x.ctx, c, &ev))
+			c.last().Flush()
+			x.check(c.last().Wait(x.ctx))
 			c.lost = true
 			c.release(o)
 			o.spoil("its owner died", nil)

@@ -94,10 +94,11 @@ func TestInteropJournaledWriter(t *testing.T) {
 		check(err)
 		write(img)
 		o := img.journal.Load()
-		var c recording
+		c := o.newRecording()
 		copy(model[4000:], "recorded by a dead owner")
-		check(o.append(ctx, &c, &jwire.Event{Type: jwire.EventWrite, Offset: 4000, Length: 24, Data: model[4000:4024]}))
-		check(o.append(ctx, &c, &jwire.Event{Type: jwire.EventSnapCreate, OpTID: 99, Name: "late", Namespace: user().Append(nil)}))
+		check(o.record(ctx, c, &jwire.Event{Type: jwire.EventWrite, Offset: 4000, Length: 24, Data: model[4000:4024]}))
+		check(o.record(ctx, c, &jwire.Event{Type: jwire.EventSnapCreate, OpTID: 99, Name: "late", Namespace: user().Append(nil)}))
+		check(c.last().Wait(ctx))
 		crash(t, img)
 		s.rbd(t, "image-meta", "set", pool+"/i", "k2", "v")
 		if !bytes.Equal(s.exported(t, pool+"/i"), model) || !bytes.Equal(s.exported(t, pool+"/i@late"), model) {

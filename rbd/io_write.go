@@ -51,7 +51,7 @@ func (img *Image) tryWrite(ctx context.Context, off uint64, d msgr2.Data) error 
 		return err
 	}
 	if o := img.journal.Load(); o != nil {
-		err = o.write(ctx, off, d, func() error { return img.writeObjects(ctx, h, off, d) })
+		err = o.write(ctx, off, d, func(d msgr2.Data) error { return img.writeObjects(ctx, h, off, d) })
 	} else {
 		err = img.writeObjects(ctx, h, off, d)
 	}

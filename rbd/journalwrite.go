@@ -36,8 +36,7 @@ type imageJournal struct {
 	ranges  rangeLock
 	spoiled atomic.Bool
 	lastOp  atomic.Uint64
-	flushed atomic.Bool // the image's user flushes, so entries may be collected
-	buffers sync.Pool   // *[]byte, of events
+	buffers sync.Pool // *eventBuffer
 }
 
 // ownReplayDepth is how many events that an earlier owner left are applied at a
@@ -66,8 +65,7 @@ func (img *Image) openJournal(ctx context.Context, newTag bool) (err error) {
 	if !img.header().has(FeatureJournaling) || img.opts.ExternalReplay {
 		return nil
 	}
-	opts := img.journalOptions()
-	j, err := journal.Open(ctx, img.io, img.id, "", opts)
+	j, err := journal.Open(ctx, img.io, img.id, "", img.journalOptions())
 	if err != nil {
 		return fmt.Errorf("open the journal: %w", err)
 	}
@@ -100,11 +98,6 @@ func (img *Image) openJournal(ctx context.Context, newTag bool) (err error) {
 	o := &imageJournal{img: img, j: j, tag: tag.TID, most: j.MaxPayload()}
 	if o.rec, err = j.NewRecorder(ctx); err != nil {
 		return fmt.Errorf("append to the journal: %w", err)
-	}
-	if img.settings.bool("rbd_journal_object_writethrough_until_flush") {
-		o.rec.SetBatch(0, 0, 0)
-	} else {
-		o.flushed.Store(true)
 	}
 	img.journal.Store(o)
 	return nil
@@ -238,9 +231,9 @@ func (o *imageJournal) change(ctx context.Context, off, n uint64, record func(ct
 		return err
 	}
 	defer leave()
-	var c recording
+	c := o.newRecording()
 	defer c.release(o)
-	if err := record(ctx, &c); err != nil {
+	if err := record(ctx, c); err != nil {
 		if len(c.futures) > 0 {
 			o.spoil("an event is only partly recorded", err)
 			c.lost = true
@@ -248,103 +241,74 @@ func (o *imageJournal) change(ctx context.Context, off, n uint64, record func(ct
 		return err
 	}
 	// The last one is safe when all before are.
-	if err := c.futures[len(c.futures)-1].Wait(ctx); err != nil {
+	if err := c.last().Wait(ctx); err != nil {
 		o.spoil("an event was not recorded", err)
 		c.lost = true
 		return fmt.Errorf("record in the journal: %w", err)
 	}
 	if err := apply(); err != nil {
 		o.spoil("what was recorded failed", err)
+		c.lost = true
 		return err
 	}
-	for _, f := range c.futures {
-		f.Committed()
-	}
-	return nil
-}
-
-// recording is the entries of one change.
-type recording struct {
-	futures []*journal.Future
-	buffers []*[]byte
-	one     [1]*journal.Future
-	oneBuf  [1]*[]byte
-	// lost says that the entries may still be on their way.
-	lost bool
-}
-
-// release gives the events' buffers back.
-func (c *recording) release(o *imageJournal) {
-	if c.lost {
-		return
-	}
-	for _, b := range c.buffers {
-		o.buffers.Put(b)
-	}
-}
-
-// append records one event.
-func (o *imageJournal) append(ctx context.Context, c *recording, ev *jwire.Event) error {
-	if o.spoiled.Load() {
-		return errSpoiled
-	}
-	ev.Time = denc.TimeOf(time.Now())
-	buf, _ := o.buffers.Get().(*[]byte)
-	if buf == nil {
-		buf = new([]byte)
-	}
-	*buf = ev.Append((*buf)[:0])
-	f, err := o.rec.Append(ctx, o.tag, *buf)
-	if err != nil {
-		o.buffers.Put(buf)
-		if ctx.Err() == nil {
-			o.spoil("the journal takes no more", err)
+	for _, fs := range c.futures {
+		for i := range fs {
+			fs[i].Committed()
 		}
-		return fmt.Errorf("record in the journal: %w", err)
 	}
-	if c.futures == nil {
-		c.futures, c.buffers = c.one[:0], c.oneBuf[:0]
-	}
-	c.futures, c.buffers = append(c.futures, f), append(c.buffers, buf)
 	return nil
 }
 
-// write records a write and makes it.
-func (o *imageJournal) write(ctx context.Context, off uint64, d msgr2.Data, apply func() error) error {
+// write records a write and makes it. What is recorded and applied is one copy of the
+// data, so that the two are the same whatever becomes of the caller's.
+func (o *imageJournal) write(ctx context.Context, off uint64, d msgr2.Data, apply func(d msgr2.Data) error) error {
+	var own msgr2.Data
 	record := func(ctx context.Context, c *recording) error {
-		most := max(1, o.most-eventOverhead)
-		for at, n := 0, d.Len(); at < n; {
-			k := min(most, n-at)
-			piece := d
-			if k < n {
-				piece = d.Slice(at, k)
-			}
-			ev := jwire.Event{Type: jwire.EventWrite, Offset: off + uint64(at), Length: uint64(k), Data: piece.Bytes()}
-			if err := o.append(ctx, c, &ev); err != nil {
-				return err
-			}
-			at += k
-		}
-		return nil
+		var err error
+		own, err = o.recordWrite(ctx, c, off, d)
+		return err
 	}
-	return o.change(ctx, off, uint64(d.Len()), record, apply)
+	return o.change(ctx, off, uint64(d.Len()), record, func() error { return apply(own) })
 }
 
-// eventOverhead is at least what a write's event takes besides its data, bytes.
-const eventOverhead = 64
+// recordWrite records a write as one event or more and returns the copy of d that
+// they hold.
+func (o *imageJournal) recordWrite(ctx context.Context, c *recording, off uint64, d msgr2.Data) (own msgr2.Data, err error) {
+	data := c.copyOf(d)
+	most := max(1, o.most-eventOverhead)
+	var whole msgr2.Builder
+	whole.Grow(len(data) / most)
+	ev := jwire.Event{Type: jwire.EventWrite, Time: denc.TimeOf(time.Now())}
+	for at := 0; at < len(data); {
+		k := min(most, len(data)-at)
+		piece := msgr2.NewData(data[at : at+k]).Checked()
+		ev.Offset, ev.Length = off+uint64(at), uint64(k)
+		c.around(&ev, piece)
+		whole.AppendData(piece)
+		if at += k; at == len(data) || len(c.payloads) == groupedEvents {
+			if err := o.recordAll(ctx, c); err != nil {
+				return own, err
+			}
+		}
+	}
+	return whole.Data(), nil
+}
+
+const (
+	// eventOverhead is at least what a write's event takes besides its data, bytes.
+	eventOverhead = 64
+	// groupedEvents is how many events of a write are recorded at once at most.
+	groupedEvents = 256
+)
 
 // event records a change of bytes off~n that is one event, and makes it.
 func (o *imageJournal) event(ctx context.Context, ev jwire.Event, apply func() error) error {
-	record := func(ctx context.Context, c *recording) error { return o.append(ctx, c, &ev) }
+	record := func(ctx context.Context, c *recording) error { return o.record(ctx, c, &ev) }
 	return o.change(ctx, ev.Offset, ev.Length, record, apply)
 }
 
 // flush records that the image's user wanted everything to be safe.
 func (o *imageJournal) flush(ctx context.Context) error {
-	if !o.flushed.Swap(true) {
-		opts := o.img.journalOptions()
-		o.rec.SetBatch(opts.FlushEntries, opts.FlushBytes, opts.FlushAge)
-	}
 	return o.event(ctx, jwire.Event{Type: jwire.EventFlush}, func() error { return nil })
 }
 
@@ -356,13 +320,13 @@ func (img *Image) journaled(ctx context.Context, ev jwire.Event, f func(ctx cont
 		return f(ctx)
 	}
 	ev.OpTID = o.lastOp.Add(1)
-	var c recording
+	c := o.newRecording()
 	defer c.release(o)
-	err := o.append(ctx, &c, &ev)
+	err := o.record(ctx, c, &ev)
 	if err != nil {
 		return err
 	}
-	start := c.futures[0]
+	start := c.last()
 	start.Flush()
 	if err = start.Wait(ctx); err == nil {
 		// What was written before must not be replayed after the operation.
@@ -393,11 +357,11 @@ func (o *imageJournal) finishOp(ctx context.Context, tid uint64, start *journal.
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	ev := jwire.Event{Type: jwire.EventOpFinish, OpTID: tid, Result: resultOf(result)}
-	var c recording
+	c := o.newRecording()
 	defer c.release(o)
-	err := o.append(ctx, &c, &ev)
+	err := o.record(ctx, c, &ev)
 	if err == nil {
-		end := c.futures[0]
+		end := c.last()
 		end.Flush()
 		if err = end.Wait(ctx); err == nil {
 			start.Committed()

@@ -296,14 +296,17 @@ func TestNextOwnerAppliesWhatADeadOneRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := img.journal.Load()
-	var c recording
+	c := o.newRecording()
 	for _, ev := range []jwire.Event{
 		{Type: jwire.EventWrite, Offset: 4096, Length: 5, Data: []byte("after")},
 		{Type: jwire.EventSnapCreate, OpTID: 7, Name: "s", Namespace: user().Append(nil)},
 	} {
-		if err := o.append(ctx, &c, &ev); err != nil {
+		if err := o.record(ctx, c, &ev); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := c.last().Wait(ctx); err != nil {
+		t.Fatal(err)
 	}
 	crash(t, img)
 

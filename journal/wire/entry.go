@@ -34,9 +34,22 @@ type Entry struct {
 // Append appends e.
 func (e Entry) Append(b []byte) []byte {
 	start := len(b)
-	b = denc.AppendU8(denc.AppendU64(b, entryPreamble), entryVersion)
-	b = denc.AppendBytes(denc.AppendU64(denc.AppendU64(b, e.EntryTID), e.TagTID), e.Data)
+	b = append(e.appendHead(b, len(e.Data)), e.Data...)
 	return denc.AppendU32(b, denc.CRC32C(0, b[start:]))
+}
+
+func (e Entry) appendHead(b []byte, n int) []byte {
+	b = denc.AppendU8(denc.AppendU64(b, entryPreamble), entryVersion)
+	return denc.AppendU32(denc.AppendU64(denc.AppendU64(b, e.EntryTID), e.TagTID), uint32(n))
+}
+
+// AppendAround appends what stands around the data of e, which e itself lacks: n
+// bytes that belong at index at of the result and whose CRC-32C (seed -1) is crc.
+func (e Entry) AppendAround(b []byte, n int, crc uint32) (out []byte, at int) {
+	start := len(b)
+	b = e.appendHead(b, n)
+	at = len(b)
+	return denc.AppendU32(b, denc.CombineCRC32C(denc.CRC32C(0, b[start:]), crc, ^uint32(0), n)), at
 }
 
 // Decode reads e; Data aliases the Reader's bytes.

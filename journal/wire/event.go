@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -83,6 +84,19 @@ func (e Event) Append(b []byte) []byte {
 	b = denc.End(b, at)
 	b, at = denc.Begin(b, 1, 1)
 	return denc.End(denc.AppendTime(b, e.Time), at)
+}
+
+// AppendAround appends what stands around the data of e, an EventWrite or
+// EventWriteSame which itself lacks them: n bytes that belong at index at of the
+// result.
+func (e Event) AppendAround(b []byte, n int) (out []byte, at int) {
+	b, section := denc.Begin(b, eventVersion, 1)
+	b = e.appendIO(denc.AppendU32(b, uint32(e.Type)))
+	at = len(b)
+	binary.LittleEndian.PutUint32(b[at-4:], uint32(n))
+	binary.LittleEndian.PutUint32(b[section-4:], uint32(at-section+n))
+	b, section = denc.Begin(b, 1, 1)
+	return denc.End(denc.AppendTime(b, e.Time), section), at
 }
 
 func (e *Event) appendIO(b []byte) []byte {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -213,6 +214,27 @@ func TestAnEntryThatIsCutOrChanged(t *testing.T) {
 		q[i] ^= 1
 		if _, err := e.Scan(q); err == nil {
 			t.Errorf("a change of byte %d went unnoticed", i)
+		}
+	}
+}
+
+// TestWhatStandsAroundTheData gives the same bytes as the whole in one piece.
+func TestWhatStandsAroundTheData(t *testing.T) {
+	for _, n := range []int{0, 1, 4096, 16319, 70001} {
+		data := bytes.Repeat([]byte{7}, n)
+		for _, typ := range []EventType{EventWrite, EventWriteSame} {
+			e := Event{Type: typ, Offset: 5, Length: 9, Data: data, Time: denc.Time{Sec: 3, Nsec: 4}}
+			want := e.Append([]byte("before"))
+			e.Data = nil
+			out, at := e.AppendAround([]byte("before"), n)
+			if got := slices.Concat(out[:at], data, out[at:]); !bytes.Equal(got, want) {
+				t.Errorf("event of %d bytes differs", n)
+			}
+		}
+		want := Entry{TagTID: 2, EntryTID: 3, Data: data}.Append([]byte("before"))
+		out, at := Entry{TagTID: 2, EntryTID: 3}.AppendAround([]byte("before"), n, denc.CRC32C(^uint32(0), data))
+		if got := slices.Concat(out[:at], data, out[at:]); !bytes.Equal(got, want) {
+			t.Errorf("entry of %d bytes differs", n)
 		}
 	}
 }

@@ -102,7 +102,9 @@ func TestCombineCRC32CEqualsTheCRCOfTheWhole(t *testing.T) {
 			}
 		}
 	}
-	if got, want := ExtendCRC32C(77, 1000), CRC32C(77, make([]byte, 1000)); got != want {
-		t.Errorf("zeros: %#x, want %#x", got, want)
+	for _, n := range []int{0, 1, 15, 16, 17, 1000, 4096, 65535, 0x123456} {
+		if got, want := ExtendCRC32C(77, n), CRC32C(77, make([]byte, n)); got != want {
+			t.Errorf("%d zeros: %#x, want %#x", n, got, want)
+		}
 	}
 }

@@ -174,6 +174,9 @@ func (c *call) benchWritable(ctx context.Context, img *rbd.Image) error {
 	}
 	err := img.AcquireLock(ctx)
 	if err == nil {
+		err = img.Flush(ctx) // from here on a journal may collect entries
+	}
+	if err == nil {
 		return nil
 	}
 	if errors.Is(err, rados.ErrReadOnly) && img.Features()&rbd.FeatureJournaling != 0 {
