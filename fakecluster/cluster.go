@@ -45,17 +45,19 @@ type Cluster struct {
 	history   history
 	notifyIDs pg.NotifyIDs
 
-	mu         sync.Mutex // guards the rest
-	closed     bool
-	sessions   map[*monSession]struct{}
-	monmap     wire.MonMap
-	mgrmap     wire.MgrMap
-	osdmap     *osdmap.Map
-	groups     map[int64][]*pg.Group
-	config     configDB
-	configKeys keyDB
-	services   serviceMap
-	clusterLog []wire.LogEntry
+	mu       sync.Mutex // guards the rest
+	closed   bool
+	sessions map[*monSession]struct{}
+	monmap   wire.MonMap
+	mgrmap   wire.MgrMap
+	osdmap   *osdmap.Map
+	groups   map[int64][]*pg.Group
+	config   configDB
+	// configChanges are those of this run, oldest first.
+	configChanges configHistory
+	configKeys    keyDB
+	services      serviceMap
+	clusterLog    []wire.LogEntry
 
 	mirrorSchedules, trashSchedules scheduler
 	support                         *support

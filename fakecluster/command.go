@@ -88,7 +88,10 @@ type call struct {
 	status string
 }
 
-func (k *call) plain() bool { return k.format == "" || k.format == "plain" }
+// plain reports whether text is asked for: also by a format that there is none of.
+func (k *call) plain() bool {
+	return !strings.HasPrefix(k.format, "json") && !strings.HasPrefix(k.format, "xml")
+}
 
 // say sets the status and returns the result.
 func (k *call) say(e errno.Errno, format string, args ...any) errno.Errno {

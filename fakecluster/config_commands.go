@@ -12,11 +12,13 @@ import (
 func configCommands() []command {
 	return []command{
 		{words: "config set", run: (*call).configSet},
-		{words: "config rm", run: func(k *call) errno.Errno {
-			k.c.config.remove(k.args.str("who"), normalOption(k.args.str("name")))
-			k.c.pushAll("config")
-			return 0
-		}},
+		{words: "config rm", run: (*call).configRemove},
+		{words: "config log", run: (*call).configLog},
+		{words: "config reset", run: (*call).configReset},
+		{words: "config help", run: (*call).configHelp},
+		{words: "config show", run: (*call).configShow},
+		{words: "config show-with-defaults", run: (*call).configShow},
+		{words: "config assimilate-conf", run: (*call).assimilate},
 		{words: "config get", run: (*call).configGet},
 		{words: "config dump", run: (*call).configDump},
 		{words: "config ls", run: (*call).configNames},
@@ -61,7 +63,7 @@ func (k *call) configNames() errno.Errno {
 	names := []string{}
 	for line := range strings.Lines(optionTable) {
 		name, _, _ := strings.Cut(line, "\t")
-		if _, ok := k.c.findOption(name); !ok {
+		if o, ok := k.c.findOption(name); !ok || o.kind == "subsys" {
 			continue
 		}
 		if k.plain() {
@@ -77,21 +79,20 @@ func (k *call) configNames() errno.Errno {
 
 func (k *call) configSet() errno.Errno {
 	who := k.args.str("who")
-	if who == "" {
-		return k.say(errno.ErrInvalid, "unrecognized entity '%s'", who)
-	}
 	name, value := normalOption(k.args.str("name")), k.args.str("value")
 	if o, known := k.c.findOption(name); known {
 		kept, problem := o.normal(value)
 		if problem != "" {
-			return k.say(errno.ErrInvalid, "error parsing value: %s", problem)
+			return k.say(errno.ErrInvalid, "error parsing value: %s", k.c.parseProblem(problem, value))
 		}
 		value = kept
 	} else if !k.args.flag("force") && !strings.HasPrefix(name, "mgr/") {
 		return k.say(errno.ErrInvalid, "unrecognized config option '%s'", k.args.str("name"))
 	}
-	k.c.config.set(who, name, value)
-	k.c.pushAll("config")
+	if !configTarget(who) {
+		return k.say(errno.ErrInvalid, "unrecognized config target '%s'", who)
+	}
+	k.c.changeConfig(who, name, &value)
 	return 0
 }
 
@@ -107,13 +108,22 @@ func (k *call) configGet() errno.Errno {
 	opts := k.c.config.effective(n)
 	if !k.args.has("key") {
 		if k.plain() {
-			k.print("WHO  MASK  LEVEL  OPTION  VALUE  RO\n")
+			t := table{head: []string{"WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"}}
 			for _, name := range slices.Sorted(maps.Keys(opts)) {
-				k.print("%s    advanced  %s  %s\n", n, name, opts[name])
+				o, _ := k.c.findOption(name)
+				t.rows = append(t.rows, []string{k.c.config.source(n, name), "", o.level(), name, opts[name], o.readOnly()})
 			}
+			k.out = t.text(2)
 			return 0
 		}
-		return k.json(stringObject(opts))
+		all := object{}
+		for _, name := range slices.Sorted(maps.Keys(opts)) {
+			o, _ := k.c.findOption(name)
+			all = append(all, field{name, object{
+				{"value", opts[name]}, {"section", k.c.config.source(n, name)}, {"mask", object{}}, {"can_update_at_runtime", o.runtime()},
+			}})
+		}
+		return k.json(all)
 	}
 	key := normalOption(k.args.str("key"))
 	v, ok := opts[key]
@@ -124,7 +134,8 @@ func (k *call) configGet() errno.Errno {
 	}
 	if !k.plain() {
 		o, _ := k.c.findOption(key)
-		return k.json(o.typed(v))
+		k.json(o.typed(v))
+		return k.print("\n")
 	}
 	return k.print("%s\n", v)
 }
@@ -144,20 +155,19 @@ func (c *Cluster) defaultOption(key string) (string, bool) {
 
 func (k *call) configDump() errno.Errno {
 	list := []object{}
-	for _, who := range slices.Sorted(maps.Keys(k.c.config.options)) {
+	t := table{head: []string{"WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"}}
+	for _, who := range k.c.config.sections() {
 		for _, name := range slices.Sorted(maps.Keys(k.c.config.options[who])) {
+			v := k.c.config.options[who][name]
+			o, _ := k.c.findOption(name)
 			list = append(list, object{
-				{"section", who}, {"name", name}, {"value", k.c.config.options[who][name]}, {"level", "advanced"},
-				{"can_update_at_runtime", true}, {"mask", ""},
+				{"section", who}, {"name", name}, {"value", v}, {"level", o.level()}, {"can_update_at_runtime", o.runtime()}, {"mask", ""},
 			})
+			t.rows = append(t.rows, []string{k.c.indented(who), "", o.level(), name, v, o.readOnly()})
 		}
 	}
 	if !k.plain() {
 		return k.json(list)
-	}
-	t := table{head: []string{"WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"}}
-	for _, o := range list {
-		t.rows = append(t.rows, []string{o[0].Value.(string), "", "advanced", o[1].Value.(string), o[2].Value.(string), ""})
 	}
 	k.out = t.text(2)
 	return 0
@@ -177,7 +187,7 @@ func (k *call) configKeySet() errno.Errno {
 func (k *call) configKeyRemove() errno.Errno {
 	key := k.args.str("key")
 	if _, ok := k.c.configKeys.keys[key]; !ok {
-		return k.say(0, "no such key '%s'", key)
+		return k.say(0, "key deleted")
 	}
 	delete(k.c.configKeys.keys, key)
 	k.c.configKeys.version++

@@ -2,6 +2,7 @@ package fakecluster
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -141,6 +142,24 @@ func (c *Cluster) defaultProfile() map[string]string {
 	return map[string]string{"k": k, "m": m, "plugin": "jerasure", "technique": "reed_sol_van", "crush-failure-domain": "host"}
 }
 
+// newProfile returns the erasure code profile that is kept when some of it is given.
+func (c *Cluster) newProfile(given map[string]string) map[string]string {
+	p := c.defaultProfile()
+	maps.Copy(p, map[string]string{"crush-device-class": "", "crush-root": "default"})
+	if c.opt.release >= 20 {
+		maps.Copy(p, map[string]string{"plugin": "isa", "crush-num-failure-domains": "0", "crush-osds-per-failure-domain": "0"})
+	}
+	maps.Copy(p, given)
+	if p["plugin"] == "jerasure" {
+		for key, v := range map[string]string{"jerasure-per-chunk-alignment": "false", "w": "8"} {
+			if _, ok := given[key]; !ok {
+				p[key] = v
+			}
+		}
+	}
+	return p
+}
+
 // change publishes the next epoch of the OSD map, which fill describes. The
 // cluster's mutex is held.
 func (c *Cluster) change(fill func(inc *osdmap.Incremental)) {
@@ -206,6 +225,7 @@ type newPool struct {
 	profile string
 	rule    *uint8
 	app     string
+	edits   []func(*osdmap.Pool)
 }
 
 // createPool makes a pool and returns its id.
@@ -245,6 +265,9 @@ func (c *Cluster) createPool(n newPool) int64 {
 		k, _ := profileSizes(c.osdmap.ErasureCodes[n.profile])
 		p.StripeWidth = uint32(4096 * k)
 		p.Flags |= osdmap.PoolCreating &^ osdmap.PoolCreating
+	}
+	for _, edit := range n.edits {
+		edit(p)
 	}
 	groups := make([]*pg.Group, n.pgs)
 	for i := range groups {

@@ -325,10 +325,9 @@ var logLevels = map[string]uint16{
 }
 
 // logAs writes a line to the cluster log in somebody's name.
-func (c *Cluster) logAs(who entity.AuthName, prio uint16, message string) {
+func (c *Cluster) logAs(who entity.AuthName, rank entity.Name, seq uint64, prio uint16, message string) {
 	c.appendLog(wire.LogEntry{
-		Name: who, Rank: entity.Name{Type: entity.TypeMon}, Addrs: c.mons[0].addrs(), Stamp: denc.TimeOf(c.clock.Now()),
-		Seq: uint64(len(c.clusterLog) + 1), Prio: prio, Message: message, Channel: "cluster",
+		Name: who, Rank: rank, Addrs: c.mons[0].addrs(), Stamp: denc.TimeOf(c.clock.Now()), Seq: seq, Prio: prio, Message: message, Channel: "cluster",
 	})
 }
 

@@ -1,6 +1,7 @@
 package fakecluster
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,6 +23,8 @@ func monCommands() []command {
 	t = append(t, configCommands()...)
 	t = append(t, osdCommands()...)
 	t = append(t, tierCommands()...)
+	t = append(t, crushCommands()...)
+	t = append(t, adminCommands()...)
 	return append(t, poolCommands()...)
 }
 
@@ -74,7 +77,7 @@ func clusterCommands() []command {
 			return k.json([]string{})
 		}},
 		{words: "log", run: func(k *call) errno.Errno {
-			k.c.logAs(k.user, wire.LogInfo, strings.Join(k.args.list("logtext"), " "))
+			k.c.logAs(k.user, entity.Name{Type: entity.TypeClient, Num: -1}, 0, wire.LogInfo, strings.Join(k.args.list("logtext"), " "))
 			return 0
 		}},
 	}
@@ -200,7 +203,7 @@ func (k *call) authCreate(full bool) errno.Errno {
 		if !k.plain() {
 			return k.json(object{{"key", entry.Key.Base64()}})
 		}
-		return k.print("%s", entry.Key.Base64())
+		return k.print("%s\n", entry.Key.Base64())
 	}
 	if !k.plain() {
 		return k.json([]object{authObject(n, entry)})
@@ -235,8 +238,13 @@ func (k *call) authAdd() errno.Errno {
 			entry.Key = got.Key
 		}
 	}
-	if old, ok := k.c.keys.Keyring()[n]; ok && !maps.Equal(old.Caps, caps) {
-		return k.say(errno.ErrInvalid, "entity %s exists but caps do not match", n)
+	if old, ok := k.c.keys.Keyring()[n]; ok {
+		for _, s := range slices.Sorted(maps.Keys(caps)) {
+			if old.Caps[s] != caps[s] {
+				return k.say(errno.ErrInvalid, "entity %s exists but cap %s does not match", n, s)
+			}
+		}
+		return 0
 	}
 	k.c.keys.Set(n, entry)
 	return k.say(0, "added key for %s", n)
@@ -271,6 +279,17 @@ func (k *call) authGet() errno.Errno {
 
 func (k *call) authExport() errno.Errno {
 	if k.args.has("entity") {
+		if n, e := k.entity(); e == 0 {
+			entry, ok := k.c.keys.Keyring()[n]
+			if !ok {
+				return k.say(errno.ErrNotFound, "no key for auth(key=AAAAAAAAAAAAAAAA)")
+			}
+			defer func() {
+				if k.c.opt.release < 18 {
+					k.status = "export auth(key=" + entry.Key.Base64() + ")"
+				}
+			}()
+		}
 		return k.authGet()
 	}
 	k.out = []byte(k.c.keys.Keyring().String())
@@ -290,7 +309,9 @@ func (k *call) authKey() errno.Errno {
 
 func (k *call) authList() errno.Errno {
 	ring := k.c.keys.Keyring()
-	names := slices.SortedFunc(maps.Keys(ring), func(a, b entity.AuthName) int { return strings.Compare(a.String(), b.String()) })
+	names := slices.SortedFunc(maps.Keys(ring), func(a, b entity.AuthName) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), strings.Compare(a.ID, b.ID))
+	})
 	dump := []object{}
 	for _, n := range names {
 		if k.plain() {
@@ -315,7 +336,10 @@ func (k *call) authImport() errno.Errno {
 	for n, e := range ring {
 		k.c.keys.Set(n, e)
 	}
-	return k.say(0, "imported keyring")
+	if k.c.opt.release < 18 {
+		k.status = "imported keyring"
+	}
+	return 0
 }
 
 func (k *call) authCaps() errno.Errno {

@@ -9,13 +9,19 @@ import (
 )
 
 // optionTable lists the options of Ceph 16.2 and 20.2 as `config help` of their
-// monitors does: name, the only release that has it or nothing, type, default.
+// monitors does: name, the only release that has it or nothing, type, default, flags.
+// The levels of subsystems' logs are of type subsys.
 //
 //go:embed options.tsv
 var optionTable string
 
 // option is what is known of a configuration option.
-type option struct{ kind, standard string }
+type option struct {
+	kind, standard string
+	// flags are b, d or u for another level than advanced, and * when a change
+	// needs a restart.
+	flags string
+}
 
 // findOption looks an option of the cluster's release up.
 func (c *Cluster) findOption(name string) (option, bool) {
@@ -31,7 +37,10 @@ func (c *Cluster) findOption(name string) (option, bool) {
 	if f[1] == "16" && c.opt.release > 16 || f[1] == "20" && c.opt.release < 18 {
 		return option{}, false
 	}
-	o := option{f[2], f[3]}
+	o := option{kind: f[2], standard: f[3]}
+	if len(f) > 4 {
+		o.flags = f[4]
+	}
 	if o.kind == "float" {
 		if x, err := strconv.ParseFloat(o.standard, 64); err == nil {
 			o.standard = fmt.Sprintf("%f", x)
@@ -68,6 +77,23 @@ func (o option) normal(value string) (kept, problem string) {
 			return "", "Expected option value to be integer, got '" + value + "'"
 		}
 		return strconv.FormatBool(n != 0), ""
+	case "subsys":
+		log, memory, both := strings.Cut(value, "/")
+		if !both {
+			memory = log
+		}
+		for _, level := range []string{log, memory} {
+			if _, err := strconv.Atoi(level); err != nil {
+				return "", "value must take the form N or N/M, where N and M are integers"
+			}
+		}
+		return log + "/" + memory, ""
+	case "size":
+		n, problem := parseIEC(value)
+		if problem != "" {
+			return "", problem
+		}
+		return strconv.FormatInt(n, 10), ""
 	case "int", "uint":
 		n, err := strconv.ParseInt(strings.TrimRight(value, "KMGTPE"), 10, 64)
 		switch {

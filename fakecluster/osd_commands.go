@@ -1,7 +1,6 @@
 package fakecluster
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/osdmap"
@@ -83,10 +83,6 @@ func osdCommands() []command {
 		{words: "osd erasure-code-profile get", run: (*call).profileGet},
 		{words: "osd erasure-code-profile set", run: (*call).profileSet},
 		{words: "osd erasure-code-profile rm", run: (*call).profileRemove},
-		{words: "osd crush rule ls", run: (*call).ruleList},
-		{words: "osd crush rule rm", run: (*call).ruleRemove},
-		{words: "osd crush rule list", run: (*call).ruleList},
-		{words: "osd crush rule dump", run: (*call).ruleDump},
 		{words: "pg stat", run: (*call).pgStat},
 		{words: "osd pool stats", run: (*call).osdPoolStats},
 	}
@@ -154,6 +150,9 @@ func (k *call) osdBlocklist() errno.Errno {
 	}
 	a = a.WithType(entity.AddrAny)
 	op := k.args.str("blocklistop") + k.args.str("blacklistop")
+	if k.args.has("range") {
+		return k.rangeBlocklist(op, a)
+	}
 	if op == "rm" {
 		if !k.c.osdmap.OSDOnly.OnBlocklist(a) {
 			return k.say(0, "%s isn't blocklisted", a)
@@ -176,27 +175,53 @@ func (k *call) blocklistList() errno.Errno {
 		}
 		list = append(list, object{{"addr", a.String()}, {"until", until}})
 	}
-	k.status = fmt.Sprintf("listed %d entries", len(list))
+	ranges := []object{}
+	for _, a := range sortedAddrs(m.OSDOnly.RangeBlocklist) {
+		until := cephTime(m.OSDOnly.RangeBlocklist[a].Std())
+		if k.plain() {
+			k.print("cidr:%s %s\n", a, until)
+		}
+		ranges = append(ranges, object{{"range", a.String()}, {"until", until}})
+	}
+	k.status = fmt.Sprintf("listed %d entries", len(list)+len(ranges))
 	if k.plain() {
 		return 0
 	}
 	k.json(list)
 	// The second list is that of blocked ranges, which real monitors put behind
 	// the first just like this.
-	k.out = append(k.out, encodeJSON(k.format, []string{})...)
+	k.out = append(k.out, encodeJSON(k.format, ranges)...)
 	return 0
 }
 
+// rangeBlocklist blocks a network: its prefix length is the address's nonce.
+func (k *call) rangeBlocklist(op string, a entity.Addr) errno.Errno {
+	if op == "rm" {
+		if _, ok := k.c.osdmap.OSDOnly.RangeBlocklist[a]; !ok {
+			return k.say(0, "cidr:%s isn't blocklisted", a)
+		}
+		k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.OldRangeBlocklist = []entity.Addr{a} })
+		return k.say(0, "un-blocklisting cidr:%s", a)
+	}
+	d := time.Duration(k.args.number("expire", defaultBlocklist.Seconds()) * float64(time.Second))
+	until := k.c.clock.Now().Add(d)
+	k.c.change(func(inc *osdmap.Incremental) {
+		inc.OSDOnly.NewRangeBlocklist = map[entity.Addr]denc.Time{a: denc.TimeOf(until)}
+	})
+	return k.say(0, "blocklisting cidr:%s until %s (%g sec)", a, cephTime(until), d.Seconds())
+}
+
 func (k *call) blocklistClear() errno.Errno {
-	all := sortedAddrs(k.c.osdmap.OSDOnly.Blocklist)
-	if len(all) > 0 {
-		k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.OldBlocklist = all })
+	all, ranges := sortedAddrs(k.c.osdmap.OSDOnly.Blocklist), sortedAddrs(k.c.osdmap.OSDOnly.RangeBlocklist)
+	if len(all)+len(ranges) > 0 {
+		k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.OldBlocklist, inc.OSDOnly.OldRangeBlocklist = all, ranges })
 	}
 	return k.say(0, " removed all blocklist entries")
 }
 
-func (k *call) osdFlag(on bool) errno.Errno {
-	key := k.args.str("key")
+func (k *call) osdFlag(on bool) errno.Errno { return k.setFlag(k.args.str("key"), on) }
+
+func (k *call) setFlag(key string, on bool) errno.Errno {
 	var bits uint32
 	if key == "pause" {
 		bits = osdmap.FlagPauseRead | osdmap.FlagPauseWrite
@@ -226,7 +251,13 @@ func (k *call) osdWeight(w uint32, word string) errno.Errno {
 	for _, s := range k.args.list("ids") {
 		id, ok := k.osdID(s)
 		if !ok {
-			return k.say(errno.ErrInvalid, "osd.%s does not exist. ", s)
+			n, err := strconv.Atoi(strings.TrimPrefix(s, "osd."))
+			if err != nil {
+				bad := strings.TrimPrefix(s, "osd.")
+				return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", bad)
+			}
+			said = append(said, fmt.Sprintf("osd.%d does not exist. ", n))
+			continue
 		}
 		if k.c.osdmap.Weight[id] == w {
 			said = append(said, fmt.Sprintf("osd.%d is already %s. ", id, word))
@@ -248,7 +279,13 @@ func (k *call) osdDown() errno.Errno {
 	for _, s := range k.args.list("ids") {
 		id, ok := k.osdID(s)
 		if !ok {
-			return k.say(errno.ErrInvalid, "osd.%s does not exist. ", s)
+			n, err := strconv.Atoi(strings.TrimPrefix(s, "osd."))
+			if err != nil {
+				bad := strings.TrimPrefix(s, "osd.")
+				return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", bad)
+			}
+			said = append(said, fmt.Sprintf("osd.%d does not exist. ", n))
+			continue
 		}
 		if k.c.osdmap.IsUp(id) {
 			flip[id] = osdmap.StateUp
@@ -290,13 +327,13 @@ func (k *call) osdAffinity() errno.Errno {
 	}
 	w := uint32(k.args.number("weight", 1) * float64(osdmap.DefaultAffinity))
 	k.c.change(func(inc *osdmap.Incremental) { inc.NewAffinity = map[int32]uint32{id: w} })
-	return k.say(0, "set osd.%d primary-affinity to %s (%d)", id, k.args.str("weight"), w)
+	return k.say(0, "set osd.%d primary-affinity to %s (8%d2)", id, k.args.str("weight"), w)
 }
 
 func (k *call) minCompatClient() errno.Errno {
 	v, ok := map[string]uint8{"luminous": 12, "mimic": 13, "nautilus": 14, "octopus": 15, "pacific": 16, "quincy": 17, "reef": 18}[k.args.str("version")]
 	if !ok {
-		return k.say(errno.ErrInvalid, "unrecognized version %s", k.args.str("version"))
+		return k.say(errno.ErrInvalid, "version %s is not recognized", k.args.str("version"))
 	}
 	k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.MinCompatClient = v })
 	return k.say(0, "set require_min_compat_client to %s", k.args.str("version"))
@@ -326,11 +363,20 @@ func (k *call) profileGet() errno.Errno {
 
 func (k *call) profileSet() errno.Errno {
 	name := k.args.str("name")
-	p := k.c.defaultProfile()
+	given := map[string]string{}
 	for _, kv := range k.args.list("profile") {
 		key, v, _ := strings.Cut(kv, "=")
-		p[key] = v
+		given[key] = v
 	}
+	for _, least := range []struct {
+		key string
+		n   int
+	}{{"k", 2}, {"m", 1}} {
+		if n, err := strconv.Atoi(given[least.key]); err == nil && n < least.n {
+			return k.say(errno.ErrInvalid, "%s=%d must be >= %d", least.key, n, least.n)
+		}
+	}
+	p := k.c.newProfile(given)
 	if old, ok := k.c.osdmap.ErasureCodes[name]; ok {
 		if maps.Equal(old, p) {
 			return 0
@@ -344,11 +390,11 @@ func (k *call) profileSet() errno.Errno {
 }
 
 func profileText(p map[string]string) string {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return ""
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		parts = append(parts, key+"="+p[key])
 	}
-	return string(b)
+	return "{" + strings.Join(parts, ",") + "}"
 }
 
 func (k *call) profileRemove() errno.Errno {
@@ -363,36 +409,6 @@ func (k *call) profileRemove() errno.Errno {
 	}
 	k.c.change(func(inc *osdmap.Incremental) { inc.OldErasureCodes = []string{name} })
 	return 0
-}
-
-func (k *call) ruleList() errno.Errno {
-	names := slices.Sorted(maps.Values(k.c.osdmap.Crush.RuleNames))
-	if !k.plain() {
-		return k.json(names)
-	}
-	return k.print("%s\n", strings.Join(names, "\n"))
-}
-
-func (k *call) ruleDump() errno.Errno {
-	list := []object{}
-	for i, r := range k.c.osdmap.Crush.Rules {
-		if r != nil {
-			list = append(list, object{{"rule_id", i}, {"rule_name", k.c.osdmap.Crush.RuleNames[int32(i)]}, {"type", r.Type}})
-		}
-	}
-	return k.json(list)
-}
-
-// ruleRemove removes no rule: the cluster's own ones are in use, others there
-// are none.
-func (k *call) ruleRemove() errno.Errno {
-	name := k.args.str("name")
-	for _, n := range k.c.osdmap.Crush.RuleNames {
-		if n == name {
-			return k.say(errno.ErrBusy, "crush rule %s is in use", name)
-		}
-	}
-	return k.say(0, "rule %s does not exist", name)
 }
 
 func (k *call) pgStat() errno.Errno {

@@ -34,7 +34,7 @@ func (k *call) mapOf() *osdmap.Map {
 func (k *call) osdDump() errno.Errno {
 	m := k.mapOf()
 	if m == nil {
-		return errno.ErrNotFound
+		return k.say(errno.ErrNotFound, "there is no map for epoch %s", k.args.str("epoch"))
 	}
 	if !k.plain() {
 		return k.json(k.c.osdDumpObject(m))
@@ -88,6 +88,32 @@ func sortedAddrs(m map[entity.Addr]denc.Time) []entity.Addr {
 	return slices.SortedFunc(maps.Keys(m), func(a, b entity.Addr) int { return strings.Compare(a.String(), b.String()) })
 }
 
+// osdObject is an OSD's entry in osd dump.
+func osdObject(m *osdmap.Map, i int) object {
+	d := m.OSDOnly.OSDs[i]
+	affinity := 1.0
+	if i < len(m.Affinity) {
+		affinity = float64(m.Affinity[i]) / float64(osdmap.DefaultAffinity)
+	}
+	state := osdStates(m, int32(i))
+	plain := func(v entity.AddrVec) string {
+		if len(v) == 0 {
+			return ":/0"
+		}
+		return v[0].IP.String() + "/" + fmt.Sprint(v[0].Nonce)
+	}
+	return object{
+		{"osd", i}, {"uuid", d.UUID.String()}, {"up", b2i(m.IsUp(int32(i)))}, {"in", b2i(m.Weight[i] > 0)},
+		{"weight", float64(m.Weight[i]) / float64(osdmap.InWeight)}, {"primary_affinity", affinity},
+		{"last_clean_begin", d.Info.LastCleanBegin}, {"last_clean_end", d.Info.LastCleanEnd}, {"up_from", d.Info.UpFrom},
+		{"up_thru", d.Info.UpThru}, {"down_at", d.Info.DownAt}, {"lost_at", d.Info.LostAt},
+		{"public_addrs", addrVecObject(m.Addrs[i])}, {"cluster_addrs", addrVecObject(d.Cluster)},
+		{"heartbeat_back_addrs", addrVecObject(d.HBBack)}, {"heartbeat_front_addrs", addrVecObject(d.HBFront)},
+		{"public_addr", plain(m.Addrs[i])}, {"cluster_addr", plain(d.Cluster)}, {"heartbeat_back_addr", plain(d.HBBack)},
+		{"heartbeat_front_addr", plain(d.HBFront)}, {"state", state},
+	}
+}
+
 func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 	pools, osds, xinfo := []object{}, []object{}, []object{}
 	for _, id := range poolsByID(m) {
@@ -97,28 +123,8 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 		if s&osdmap.StateExists == 0 {
 			continue
 		}
+		osds = append(osds, osdObject(m, i))
 		d := m.OSDOnly.OSDs[i]
-		affinity := 1.0
-		if i < len(m.Affinity) {
-			affinity = float64(m.Affinity[i]) / float64(osdmap.DefaultAffinity)
-		}
-		state := osdStates(m, int32(i))
-		plain := func(v entity.AddrVec) string {
-			if len(v) == 0 {
-				return ":/0"
-			}
-			return v[0].IP.String() + "/" + fmt.Sprint(v[0].Nonce)
-		}
-		osds = append(osds, object{
-			{"osd", i}, {"uuid", d.UUID.String()}, {"up", b2i(m.IsUp(int32(i)))}, {"in", b2i(m.Weight[i] > 0)},
-			{"weight", float64(m.Weight[i]) / float64(osdmap.InWeight)}, {"primary_affinity", affinity},
-			{"last_clean_begin", d.Info.LastCleanBegin}, {"last_clean_end", d.Info.LastCleanEnd}, {"up_from", d.Info.UpFrom},
-			{"up_thru", d.Info.UpThru}, {"down_at", d.Info.DownAt}, {"lost_at", d.Info.LostAt},
-			{"public_addrs", addrVecObject(m.Addrs[i])}, {"cluster_addrs", addrVecObject(d.Cluster)},
-			{"heartbeat_back_addrs", addrVecObject(d.HBBack)}, {"heartbeat_front_addrs", addrVecObject(d.HBFront)},
-			{"public_addr", plain(m.Addrs[i])}, {"cluster_addr", plain(d.Cluster)}, {"heartbeat_back_addr", plain(d.HBBack)},
-			{"heartbeat_front_addr", plain(d.HBFront)}, {"state", state},
-		})
 		xinfo = append(xinfo, object{
 			{"osd", i}, {"down_stamp", "0.000000"}, {"laggy_probability", 0}, {"laggy_interval", 0}, {"features", d.XInfo.Features},
 			{"old_weight", d.XInfo.OldWeight}, {"last_purged_snaps_scrub", "0.000000"}, {"dead_epoch", 0},
@@ -146,21 +152,25 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 		{"epoch", m.Epoch}, {"fsid", m.FSID.String()}, {"created", cephTime(m.Created.Std())}, {"modified", cephTime(m.Modified.Std())},
 		{"last_up_change", cephTime(m.LastUpChange.Std())}, {"last_in_change", cephTime(m.LastInChange.Std())},
 		{"flags", strings.Join(flags, ",")}, {"flags_num", m.Flags}, {"flags_set", set}, {"crush_version", m.CrushVersion},
-		{"full_ratio", m.OSDOnly.Full}, {"backfillfull_ratio", m.OSDOnly.BackfillFull}, {"nearfull_ratio", m.OSDOnly.NearFull},
+		{"full_ratio", float64(m.OSDOnly.Full)}, {"backfillfull_ratio", float64(m.OSDOnly.BackfillFull)}, {"nearfull_ratio", float64(m.OSDOnly.NearFull)},
 		{"cluster_snapshot", ""}, {"pool_max", m.PoolMax}, {"max_osd", m.MaxOSD()}, {"require_min_compat_client", "luminous"},
 		{"min_compat_client", "jewel"}, {"require_osd_release", c.release().name},
-		{"pools", pools}, {"osds", osds}, {"osd_xinfo", xinfo}, {"pg_upmap", []string{}}, {"pg_upmap_items", []string{}},
+	}
+	if c.opt.release >= 18 {
+		o = append(o, field{"allow_crimson", false})
+	}
+	o = append(o, object{{"pools", pools}, {"osds", osds}, {"osd_xinfo", xinfo}, {"pg_upmap", []string{}}, {"pg_upmap_items", []string{}}}...)
+	if c.opt.release >= 18 {
+		o = append(o, field{"pg_upmap_primaries", []string{}})
+	}
+	return append(o, object{
 		{"pg_temp", []string{}}, {"primary_temp", []string{}}, {"blocklist", block},
 		{"range_blocklist", object{}}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
 		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", object{}}, {"device_class_flags", object{}},
 		{"stretch_mode", object{
 			{"stretch_mode_enabled", false}, {"stretch_bucket_count", 0}, {"degraded_stretch_mode", 0}, {"recovering_stretch_mode", 0}, {"stretch_mode_bucket", 0},
 		}},
-	}
-	if c.opt.release >= 18 {
-		o = append(o, field{"allow_crimson", false}, field{"pg_upmap_primaries", []string{}})
-	}
-	return o
+	}...)
 }
 
 func b2i(b bool) int {
@@ -197,17 +207,62 @@ func (k *call) osdTree() errno.Errno {
 			}
 			w := float64(m.Weight[id]) / float64(osdmap.InWeight)
 			nodes = append(nodes, object{
-				{"id", id}, {"device_class", ""}, {"name", fmt.Sprintf("osd.%d", id)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1.0},
+				{"id", id}, {"device_class", deviceClass}, {"name", fmt.Sprintf("osd.%d", id)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1.0},
 				{"depth", 2}, {"pool_weights", object{}}, {"exists", 1}, {"status", status}, {"reweight", w}, {"primary_affinity", 1},
 			})
-			t.rows = append(t.rows, []string{fmt.Sprint(id), "", "1.00000", fmt.Sprintf("        osd.%d", id), status, fmt.Sprintf("%.5f", w), "1.00000"})
+			t.rows = append(t.rows, []string{fmt.Sprint(id), deviceClass, "1.00000", fmt.Sprintf("        osd.%d", id), status, fmt.Sprintf("%.5f", w), "1.00000"})
 		}
+	}
+	if states := k.args.list("states"); len(states) > 0 {
+		nodes, t.rows = k.treeOf(states, nodes, t.rows)
 	}
 	if !k.plain() {
 		return k.json(object{{"nodes", nodes}, {"stray", []string{}}})
 	}
 	k.out = t.text(2)
 	return 0
+}
+
+// treeOf leaves of a tree's nodes and rows the OSDs that are in one of the states,
+// and what is above these.
+func (k *call) treeOf(states []string, nodes []object, rows [][]string) (left []object, kept [][]string) {
+	m := k.c.osdmap
+	is := func(id int32) bool {
+		for _, s := range states {
+			switch s {
+			case "up", "down":
+				if m.IsUp(id) == (s == "up") {
+					return true
+				}
+			case "in", "out":
+				if (m.Weight[id] > 0) == (s == "in") {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	keep := make([]bool, len(nodes))
+	for i, n := range nodes {
+		id, isOSD := n[0].Value.(int32)
+		if !isOSD || id < 0 || !is(id) {
+			continue
+		}
+		keep[0], keep[i] = true, true
+		for h := i - 1; h > 0; h-- { // the host is the last bucket before it
+			if above, ok := nodes[h][0].Value.(int32); ok && above < 0 {
+				keep[h] = true
+				break
+			}
+		}
+	}
+	left = []object{}
+	for i := range nodes {
+		if keep[i] {
+			left, kept = append(left, nodes[i]), append(kept, rows[i])
+		}
+	}
+	return left, kept
 }
 
 func (k *call) osdList() errno.Errno {
@@ -243,28 +298,50 @@ func (k *call) osdFind() errno.Errno {
 	m := k.c.osdmap
 	return k.json(object{
 		{"osd", id}, {"addrs", addrVecObject(m.Addrs[id])}, {"osd_fsid", m.OSDOnly.OSDs[id].UUID.String()},
-		{"crush_location", object{{"host", fmt.Sprintf("host%d", id)}, {"root", "default"}}},
+		{"host", fmt.Sprintf("host%d", id)}, {"crush_location", object{{"host", fmt.Sprintf("host%d", id)}, {"root", "default"}}},
 	})
 }
 
-func (k *call) osdMetadata() errno.Errno {
-	one := func(id int32) object {
-		r := k.c.release()
-		return object{
-			{"id", id}, {"arch", "x86_64"}, {"ceph_release", r.name}, {"ceph_version", r.version}, {"ceph_version_short", r.short},
-			{"front_addr", k.c.osdmap.Addrs[id].String()}, {"hostname", fmt.Sprintf("host%d", id)}, {"osd_objectstore", "memstore"}, {"rotational", "0"},
+// osdMetadataOf is what an OSD says of itself when it starts.
+func (c *Cluster) osdMetadataOf(id int32) object {
+	o := object{{"id", id}}
+	at := c.osdmap.Addrs[id].String()
+	host := fmt.Sprintf("host%d", id)
+	for _, f := range c.daemonMetadata("", &c.osds[id].daemon)[2:] {
+		switch f.Key {
+		case "compression_algorithms":
+		case "ceph_release":
+			o = append(o, field{"back_addr", at}, field{"back_iface", ""}, f)
+		case "created_at":
+			o = append(o, f, field{"default_device_class", deviceClass})
+		case "hostname":
+			o = append(o, field{"front_addr", at}, field{"front_iface", ""}, field{"hb_back_addr", at}, field{"hb_front_addr", at},
+				field{"hostname", host}, field{"journal_rotational", "0"})
+		case "os":
+			o = append(o, field{"network_numa_unknown_ifaces", "back_iface,front_iface"}, f, field{"osd_data", ""},
+				field{"osd_objectstore", "memstore"}, field{"osdspec_affinity", ""}, field{"rotational", "0"})
+		default:
+			o = append(o, f)
 		}
 	}
+	return o
+}
+
+func (c *Cluster) osdMetadataList() []object {
+	all := []object{}
+	for i := range c.osdmap.State {
+		all = append(all, c.osdMetadataOf(int32(i)))
+	}
+	return all
+}
+
+func (k *call) osdMetadata() errno.Errno {
 	if k.args.has("id") {
 		id, ok := k.osdID(k.args.str("id"))
 		if !ok {
 			return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
 		}
-		return k.json(one(id))
+		return k.json(k.c.osdMetadataOf(id))
 	}
-	all := []object{}
-	for i := range k.c.osdmap.State {
-		all = append(all, one(int32(i)))
-	}
-	return k.json(all)
+	return k.json(k.c.osdMetadataList())
 }

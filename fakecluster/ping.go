@@ -1,6 +1,8 @@
 package fakecluster
 
 import (
+	"fmt"
+
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 )
@@ -39,13 +41,17 @@ func (c *Cluster) monStatus(m *mon) object {
 		}
 	}
 	features := object{
-		{"required_con", "2449958747317026820"}, {"required_mon", []string{"kraken", "luminous"}},
-		{"quorum_con", c.features()}, {"quorum_mon", []string{"kraken", "luminous"}},
+		{"required_con", "2449958747317026820"}, {"required_mon", c.monFeatureNames()},
+		{"quorum_con", fmt.Sprint(c.features())}, {"quorum_mon", c.monFeatureNames()},
 	}
-	return object{
-		{"name", m.id}, {"rank", m.rank}, {"state", state}, {"election_epoch", c.electionEpoch()}, {"quorum", quorum},
+	o := object{{"name", m.id}, {"rank", m.rank}, {"state", state}, {"election_epoch", c.electionEpoch()}}
+	if c.opt.release >= 18 {
+		o = append(o, field{"uptime", c.clock.Now().Sub(c.started).Milliseconds()})
+	}
+	return append(o, object{
+		{"quorum", quorum},
 		{"quorum_age", int(c.clock.Now().Sub(c.election.since).Seconds())}, {"features", features}, {"outside_quorum", outside},
 		{"extra_probe_peers", []string{}}, {"sync_provider", []string{}}, {"monmap", c.monmapObject()},
 		{"feature_map", c.featureMap()}, {"stretch_mode", false},
-	}
+	}...)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rbdm/rbdm/rados/errno"
@@ -13,6 +12,13 @@ import (
 
 // poolVarNames are the variables of pools that osd pool get and set know.
 const poolVarNames = "size|min_size|pg_num|pgp_num|crush_rule|hashpspool|nodelete|nopgchange|nosizechange|write_fadvise_dontneed|noscrub|nodeep-scrub|use_gmt_hitset|erasure_code_profile|all|fast_read|compression_mode|compression_algorithm|allow_ec_overwrites|pg_autoscale_mode|pg_num_min|pg_num_max|target_size_bytes|target_size_ratio|eio|bulk"
+
+// tierVars are the variables of cache tiers.
+var tierVars = []string{
+	"hit_set_type", "hit_set_period", "hit_set_count", "hit_set_fpp", "target_max_objects", "target_max_bytes", "cache_target_full_ratio",
+	"cache_target_dirty_ratio", "cache_target_dirty_high_ratio", "cache_min_flush_age", "cache_min_evict_age", "min_read_recency_for_promote",
+	"min_write_recency_for_promote", "hit_set_grade_decay_rate", "hit_set_search_last_n",
+}
 
 func poolCommands() []command {
 	return []command{
@@ -47,8 +53,9 @@ func (k *call) pool() (int64, *osdmap.Pool, errno.Errno) {
 
 func (k *call) poolCreate() errno.Errno {
 	name := k.args.str("pool")
-	if name == "" || strings.HasPrefix(name, ".") && name != ".mgr" && !k.args.flag("yes_i_really_mean_it") {
-		return k.say(errno.ErrPermission, "pool names beginning with . are not allowed")
+	hidden := strings.HasPrefix(name, ".") && name != ".mgr" && k.c.opt.release >= 18
+	if name == "" || hidden && !k.args.flag("yes_i_really_mean_it") {
+		return k.say(0, "pool names beginning with . are not allowed")
 	}
 	if _, ok := k.c.osdmap.PoolByName(name); ok {
 		return k.say(0, "pool '%s' already exists", name)
@@ -64,7 +71,7 @@ func (k *call) poolCreate() errno.Errno {
 			n.profile = "default"
 		}
 		if _, ok := k.c.osdmap.ErasureCodes[n.profile]; !ok {
-			return k.say(errno.ErrNotFound, "specified erasure code profile '%s' does not exist", n.profile)
+			return k.say(errno.ErrInvalid, "cannot determine the erasure code plugin because there is no 'plugin' entry in the erasure_code_profile {}")
 		}
 	} else if p := k.args.str("erasure_code_profile"); p != "" && rule == "" {
 		rule = p
@@ -78,9 +85,28 @@ func (k *call) poolCreate() errno.Errno {
 	if rule != "" && n.rule == nil {
 		return k.say(errno.ErrNotFound, "specified rule %s doesn't exist", rule)
 	}
+	for _, name := range []string{"pg_num_min", "pg_num_max", "target_size_bytes", "target_size_ratio"} {
+		if !k.args.has(name) {
+			continue
+		}
+		c, _ := k.poolOption(name, k.args.str(name))
+		if c.result != 0 {
+			return k.say(c.result, "%s", c.status)
+		}
+		n.edits = append(n.edits, c.edit)
+	}
+	if k.args.flag("bulk") {
+		n.edits = append(n.edits, func(p *osdmap.Pool) { p.Flags |= osdmap.PoolBulk })
+	}
+	if m, ok := map[string]uint8{"off": 0, "warn": 1, "on": 2}[k.args.str("autoscale_mode")]; ok {
+		n.edits = append(n.edits, func(p *osdmap.Pool) { p.AutoscaleMode = m })
+	}
 	k.c.createPool(n)
 	return k.say(0, "pool '%s' created", name)
 }
+
+// poolNoDelete is the flag of a pool that cannot be removed.
+const poolNoDelete = 1 << 4
 
 // poolFlags are the flags of pools by name. read-only.
 var poolFlags = []struct {
@@ -88,7 +114,7 @@ var poolFlags = []struct {
 	bit  uint64
 }{
 	{"hashpspool", osdmap.PoolHashPSPool}, {"full", osdmap.PoolFull}, {"ec_overwrites", osdmap.PoolECOverwrites},
-	{"nodelete", 1 << 4}, {"nopgchange", 1 << 5}, {"nosizechange", 1 << 6}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", 1 << 8},
+	{"nodelete", poolNoDelete}, {"nopgchange", 1 << 5}, {"nosizechange", 1 << 6}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", 1 << 8},
 	{"nodeep-scrub", 1 << 9}, {"full_quota", osdmap.PoolFullQuota}, {"nearfull", osdmap.PoolNearFull}, {"backfillfull", osdmap.PoolBackfillFull},
 	{"selfmanaged_snaps", osdmap.PoolSelfManagedSnaps}, {"pool_snaps", osdmap.PoolPoolSnaps}, {"creating", osdmap.PoolCreating},
 	{"eio", osdmap.PoolEIO}, {"bulk", osdmap.PoolBulk},
@@ -121,8 +147,14 @@ func poolLine(m *osdmap.Map, id int64) string {
 		s += fmt.Sprintf(" max_objects %d", p.QuotaObjects)
 	}
 	s += fmt.Sprintf(" stripe_width %d", p.StripeWidth)
+	for _, o := range poolOptionList(p) {
+		s += fmt.Sprintf(" %s %v", o.Key, o.Value)
+	}
 	if len(p.Applications) > 0 {
 		s += " application " + strings.Join(slices.Sorted(maps.Keys(p.Applications)), ",")
+	}
+	if m.OSDOnly.RequireRelease >= 20 && !p.IsErasure() {
+		s += fmt.Sprintf(" read_balance_score %.2f", readBalance(m, id))
 	}
 	for _, snap := range slices.Sorted(maps.Keys(p.Snaps)) {
 		s += fmt.Sprintf("\n\tsnap %d '%s' %s", snap, p.Snaps[snap].Name, cephTime(p.Snaps[snap].Stamp.Std()))
@@ -158,7 +190,7 @@ func poolObject(m *osdmap.Map, id int64, idKey string) object {
 	for _, s := range slices.Sorted(maps.Keys(p.Snaps)) {
 		snaps = append(snaps, object{{"snapid", s}, {"stamp", cephTime(p.Snaps[s].Stamp.Std())}, {"name", p.Snaps[s].Name}})
 	}
-	return object{
+	o := object{
 		{idKey, id}, {"pool_name", m.PoolNames[id]}, {"create_time", cephTime(p.Created.Std())}, {"flags", p.Flags}, {"flags_names", poolFlagNames(p.Flags)},
 		{"type", p.Type}, {"size", p.Size}, {"min_size", p.MinSize}, {"crush_rule", p.CrushRule},
 		{"peering_crush_bucket_count", 0}, {"peering_crush_bucket_target", 0}, {"peering_crush_bucket_barrier", 0},
@@ -178,8 +210,20 @@ func poolObject(m *osdmap.Map, id int64, idKey string) object {
 		{"erasure_code_profile", p.ErasureProfile}, {"hit_set_params", object{{"type", "none"}}}, {"hit_set_period", 0}, {"hit_set_count", 0},
 		{"use_gmt_hitset", true}, {"min_read_recency_for_promote", 0}, {"min_write_recency_for_promote", 0}, {"hit_set_grade_decay_rate", 0},
 		{"hit_set_search_last_n", 0}, {"grade_table", []int{}}, {"stripe_width", p.StripeWidth}, {"expected_num_objects", p.ExpectedObjects},
-		{"fast_read", p.FastRead}, {"options", object{}}, {"application_metadata", appsObject(p)},
+		{"fast_read", p.FastRead},
 	}
+	if m.OSDOnly.RequireRelease >= 20 {
+		o = append(o, field{"nonprimary_shards", "{}"})
+	}
+	o = append(o, field{"options", poolOptionList(p)}, field{"application_metadata", appsObject(p)})
+	if m.OSDOnly.RequireRelease < 20 || p.IsErasure() {
+		return o
+	}
+	score := readBalance(m, id)
+	return append(o, field{"read_balance", object{
+		{"score_type", "Fair distribution"}, {"score_acting", score}, {"score_stable", score}, {"optimal_score", 1}, {"raw_score_acting", score},
+		{"raw_score_stable", score}, {"primary_affinity_weighted", 1}, {"average_primary_affinity", 1}, {"average_primary_affinity_weighted", 1},
+	}})
 }
 
 func (k *call) poolList() errno.Errno {
@@ -215,6 +259,9 @@ func (k *call) poolRemove() errno.Errno {
 	if !k.args.flag("yes_i_really_really_mean_it_not_faking") && (k.args.str("pool2") != name || !k.args.flag("yes_i_really_really_mean_it")) {
 		return k.say(errno.ErrPermission, "WARNING: this will *PERMANENTLY DESTROY* all data stored in pool %s.  If you are *ABSOLUTELY CERTAIN* that is what you want, pass the pool name *twice*, followed by --yes-i-really-really-mean-it.", name)
 	}
+	if p := k.c.osdmap.Pools[id]; p.HasFlag(poolNoDelete) {
+		return k.say(errno.ErrPermission, "pool deletion is disabled; you must unset nodelete flag for the pool first")
+	}
 	k.c.removePool(id)
 	return k.say(0, "pool '%s' removed", name)
 }
@@ -239,14 +286,28 @@ func (k *call) poolVars(p *osdmap.Pool) object {
 		{"size", p.Size}, {"min_size", p.MinSize}, {"pg_num", p.PGNum}, {"pgp_num", p.PGPNum},
 		{"crush_rule", k.c.osdmap.Crush.RuleNames[int32(p.CrushRule)]},
 	}
+	var gmt any = 1
+	if !k.plain() {
+		gmt = true
+	}
 	for _, n := range []string{"hashpspool", "nodelete", "nopgchange", "nosizechange", "write_fadvise_dontneed", "noscrub", "nodeep-scrub"} {
 		o = append(o, field{n, flag(n)})
 	}
-	o = append(o, field{"use_gmt_hitset", 1})
+	o = append(o, field{"use_gmt_hitset", gmt})
 	if p.IsErasure() {
 		o = append(o, field{"erasure_code_profile", p.ErasureProfile}, field{"allow_ec_overwrites", p.HasFlag(osdmap.PoolECOverwrites)})
 	}
-	o = append(o, field{"fast_read", b2i(p.FastRead)}, field{"pg_autoscale_mode", autoscale(p)})
+	o = append(o, field{"fast_read", b2i(p.FastRead)})
+	for _, d := range poolOptions {
+		if d.name == "pg_num_min" {
+			o = append(o, field{"pg_autoscale_mode", autoscale(p)})
+		}
+		for _, x := range p.Options {
+			if x.Key == d.key {
+				o = append(o, field{d.name, optionValue(x)})
+			}
+		}
+	}
 	if k.c.opt.release >= 18 {
 		o = append(o, field{"eio", flag("eio")})
 	}
@@ -259,7 +320,14 @@ func (k *call) poolGet() errno.Errno {
 		return e
 	}
 	name := k.args.str("var")
-	if !slices.Contains(strings.Split(poolVarNames, "|"), name) && name != "all" {
+	switch {
+	case slices.Contains(tierVars, name):
+		return k.say(errno.ErrAccess, "pool '%s' is not a tier pool: variable not applicable", k.args.str("pool"))
+	case name == "erasure_code_profile" && !p.IsErasure():
+		return k.say(errno.ErrAccess, "pool '%s' is not a erasure pool: variable not applicable", k.args.str("pool"))
+	}
+	known := slices.ContainsFunc(poolOptions, func(o poolVariable) bool { return o.name == name })
+	if !known && !slices.Contains(strings.Split(poolVarNames, "|"), name) && name != "all" {
 		return k.say(errno.ErrInvalid, "pool '%s': invalid variable: '%s'", k.args.str("pool"), name)
 	}
 	found := object{{"pool", k.args.str("pool")}, {"pool_id", id}}
@@ -281,84 +349,17 @@ func (k *call) poolGet() errno.Errno {
 	return 0
 }
 
-func (k *call) poolSet() errno.Errno {
-	id, p, e := k.pool()
-	if e != 0 {
-		return e
-	}
-	name, val := k.args.str("var"), k.args.str("val")
-	n, err := strconv.ParseUint(val, 10, 32)
-	edit, bad := func(*osdmap.Pool) {}, false
-	switch name {
-	case "size":
-		if n == 1 && !k.args.flag("yes_i_really_mean_it") {
-			return k.say(errno.ErrPermission, "WARNING: setting pool size 1 could lead to data loss without recovery. If you are *ABSOLUTELY CERTAIN* that is what you want, pass the flag --yes-i-really-mean-it.")
-		}
-		bad = err != nil || n < 1 || n > 10
-		if p.IsErasure() {
-			return k.say(errno.ErrNotSupported, "can not change the size of an erasure-coded pool")
-		}
-		edit = func(p *osdmap.Pool) { p.Size, p.MinSize = uint8(n), uint8(n-n/2) }
-	case "min_size":
-		bad = err != nil || n < 1 || n > uint64(p.Size)
-		edit = func(p *osdmap.Pool) { p.MinSize = uint8(n) }
-	case "pg_num":
-		bad = err != nil || n < 1 || n > 65536
-		if !bad && uint32(n) < p.PGNum {
-			return k.say(errno.ErrNotSupported, "this cluster does not merge placement groups")
-		}
-		edit = func(p *osdmap.Pool) { p.PGNum, p.PGNumTarget, p.PGNumPending = uint32(n), uint32(n), uint32(n) }
-	case "pgp_num":
-		bad = err != nil || n < 1 || n > uint64(p.PGNum)
-		edit = func(p *osdmap.Pool) { p.PGPNum, p.PGPNumTarget = uint32(n), uint32(n) }
-	case "allow_ec_overwrites":
-		if !p.IsErasure() {
-			return k.say(errno.ErrInvalid, "ec overwrites can only be enabled for an erasure coded pool")
-		}
-		edit = func(p *osdmap.Pool) { p.Flags |= osdmap.PoolECOverwrites }
-	case "pg_autoscale_mode":
-		m, ok := map[string]uint8{"off": 0, "warn": 1, "on": 2}[val]
-		bad = !ok
-		edit = func(p *osdmap.Pool) { p.AutoscaleMode = m }
-	case "crush_rule":
-		bad = true
-		for r, rn := range k.c.osdmap.Crush.RuleNames {
-			if rn == val {
-				bad = false
-				edit = func(p *osdmap.Pool) { p.CrushRule = uint8(r) }
-			}
-		}
-	default:
-		for _, f := range poolFlags {
-			if f.name != name {
-				continue
-			}
-			on := val == "true" || val == "1" || val == "yes"
-			edit = func(p *osdmap.Pool) {
-				p.Flags &^= f.bit
-				if on {
-					p.Flags |= f.bit
-				}
-			}
-		}
-	}
-	if bad {
-		return k.say(errno.ErrInvalid, "error parsing value '%s' for '%s'", val, name)
-	}
-	k.c.updatePool(id, edit)
-	return k.say(0, "set pool %d %s to %s", id, name, val)
-}
-
 func (k *call) poolSetQuota() errno.Errno {
 	id, _, e := k.pool()
 	if e != 0 {
 		return e
 	}
 	field, val := k.args.str("field"), k.args.str("val")
-	n, err := strconv.ParseUint(val, 10, 64)
-	if err != nil {
-		return k.say(errno.ErrInvalid, "error parsing value '%s'", val)
+	read, problem := parseIEC(val)
+	if problem != "" {
+		return k.say(errno.ErrInvalid, "error parsing value '%s': %s", val, k.c.parseProblem(problem, val))
 	}
+	n := uint64(read)
 	k.c.updatePool(id, func(p *osdmap.Pool) {
 		if field == "max_bytes" {
 			p.QuotaBytes = n
@@ -371,20 +372,25 @@ func (k *call) poolSetQuota() errno.Errno {
 }
 
 func (k *call) poolGetQuota() errno.Errno {
-	_, p, e := k.pool()
+	id, p, e := k.pool()
 	if e != 0 {
 		return e
 	}
+	s := k.c.poolStat(id)
 	if !k.plain() {
-		return k.json(object{{"pool_name", k.args.str("pool")}, {"pool_id", p}, {"quota_max_objects", p.QuotaObjects}, {"quota_max_bytes", p.QuotaBytes}})
+		return k.json(object{
+			{"pool_name", k.args.str("pool")}, {"pool_id", id}, {"quota_max_objects", p.QuotaObjects}, {"current_num_objects", s.Objects},
+			{"quota_max_bytes", p.QuotaBytes}, {"current_num_bytes", s.Bytes},
+		})
 	}
-	text := func(n uint64, f func(uint64) string) string {
-		if n == 0 {
+	text := func(limit, now uint64, what, unit string, f func(uint64) string) string {
+		if limit == 0 {
 			return "N/A"
 		}
-		return f(n)
+		return fmt.Sprintf("%s%s  (current num %s: %d %s)", f(limit), unit, what, now, what)
 	}
-	return k.print("quotas for pool '%s':\n  max objects: %s\n  max bytes  : %s", k.args.str("pool"), text(p.QuotaObjects, countText), text(p.QuotaBytes, bytesText))
+	return k.print("quotas for pool '%s':\n  max objects: %s\n  max bytes  : %s\n", k.args.str("pool"),
+		text(p.QuotaObjects, s.Objects, "objects", " objects", countText), text(p.QuotaBytes, s.Bytes, "bytes", "", bytesText))
 }
 
 func (k *call) poolSnap(add bool) errno.Errno {
@@ -411,94 +417,4 @@ func (k *call) poolSnap(add bool) errno.Errno {
 	default:
 		return k.say(e, "pool %s is in unmanaged snaps mode", k.args.str("pool"))
 	}
-}
-
-func (k *call) appEnable() errno.Errno {
-	id, p, e := k.pool()
-	if e != 0 {
-		return e
-	}
-	app := k.args.str("app")
-	if _, ok := p.Applications[app]; !ok {
-		if len(p.Applications) > 0 && !k.args.flag("yes_i_really_mean_it") {
-			return k.say(errno.ErrPermission, "Are you SURE? Pool '%s' already has an enabled application; pass --yes-i-really-mean-it to proceed anyway", k.args.str("pool"))
-		}
-		k.c.updatePool(id, func(p *osdmap.Pool) { p.Applications[app] = map[string]string{} })
-	}
-	return k.say(0, "enabled application '%s' on pool '%s'", app, k.args.str("pool"))
-}
-
-func (k *call) appDisable() errno.Errno {
-	id, p, e := k.pool()
-	if e != 0 {
-		return e
-	}
-	app := k.args.str("app")
-	if _, ok := p.Applications[app]; !ok {
-		return k.say(0, "application '%s' is not enabled on pool '%s'", app, k.args.str("pool"))
-	}
-	if !k.args.flag("yes_i_really_mean_it") {
-		return k.say(errno.ErrPermission, "Are you SURE? Disabling an application within a pool might result in loss of application functionality; pass --yes-i-really-mean-it to proceed anyway")
-	}
-	k.c.updatePool(id, func(p *osdmap.Pool) { delete(p.Applications, app) })
-	return k.say(0, "disable application '%s' on pool '%s'", app, k.args.str("pool"))
-}
-
-func (k *call) appSet() errno.Errno {
-	id, p, e := k.pool()
-	if e != 0 {
-		return e
-	}
-	app, key, v := k.args.str("app"), k.args.str("key"), k.args.str("value")
-	if _, ok := p.Applications[app]; !ok {
-		return k.say(errno.ErrNotFound, "application '%s' is not enabled on pool '%s'", app, k.args.str("pool"))
-	}
-	k.c.updatePool(id, func(p *osdmap.Pool) { p.Applications[app][key] = v })
-	return k.say(0, "set application '%s' key '%s' to '%s' on pool '%s'", app, key, v, k.args.str("pool"))
-}
-
-func (k *call) appRemove() errno.Errno {
-	id, p, e := k.pool()
-	if e != 0 {
-		return e
-	}
-	app, key := k.args.str("app"), k.args.str("key")
-	if _, ok := p.Applications[app]; !ok {
-		return k.say(errno.ErrNotFound, "application '%s' is not enabled on pool '%s'", app, k.args.str("pool"))
-	}
-	if _, ok := p.Applications[app][key]; !ok {
-		return k.say(0, "application '%s' on pool '%s' does not have key '%s'", app, k.args.str("pool"), key)
-	}
-	k.c.updatePool(id, func(p *osdmap.Pool) { delete(p.Applications[app], key) })
-	return k.say(0, "removed application '%s' key '%s' on pool '%s'", app, key, k.args.str("pool"))
-}
-
-func (k *call) appGet() errno.Errno {
-	if !k.args.has("pool") {
-		all := object{}
-		for _, id := range poolsByID(k.c.osdmap) {
-			all = append(all, field{k.c.osdmap.PoolNames[id], appsObject(k.c.osdmap.Pools[id])})
-		}
-		return k.json(all)
-	}
-	_, p, e := k.pool()
-	if e != 0 {
-		return e
-	}
-	app, key := k.args.str("app"), k.args.str("key")
-	if app == "" {
-		return k.json(appsObject(p))
-	}
-	meta, ok := p.Applications[app]
-	if !ok {
-		return k.say(errno.ErrNotFound, "pool '%s' has no application '%s'", k.args.str("pool"), app)
-	}
-	if key == "" {
-		return k.json(stringObject(meta))
-	}
-	v, ok := meta[key]
-	if !ok {
-		return k.say(errno.ErrNotFound, "application '%s' on pool '%s' does not have key '%s'", app, k.args.str("pool"), key)
-	}
-	return k.print("%s\n", v)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
@@ -23,7 +24,6 @@ func reportCommands() []command {
 		}},
 		{words: "log last", run: (*call).logLast},
 		{words: "report", run: (*call).clusterReport},
-		{words: "osd crush tree", run: (*call).crushTree},
 		{words: "osd utilization", run: (*call).osdUtilization},
 	}
 }
@@ -43,13 +43,29 @@ func mgrReportCommands() []command {
 	}
 }
 
+// fsFeatures are what the map of file systems of a new cluster demands, by number.
+func (c *Cluster) fsFeatures() []field {
+	f := []field{
+		{"1", "base v0.20"}, {"2", "client writeable ranges"}, {"3", "default file layouts on dirs"}, {"4", "dir inode in separate object"},
+		{"5", "mds uses versioned encoding"}, {"6", "dirfrag is stored in omap"}, {"8", "no anchor table"}, {"9", "file layout v2"}, {"10", "snaprealm v2"},
+	}
+	if c.opt.release >= 20 {
+		f = append(f, field{"11", "minor log segments"}, field{"12", "quiesce subvolumes"})
+	}
+	return f
+}
+
 // fsMap is the map of file systems, of which there are none.
 func (c *Cluster) fsMap() object {
+	incompat := object{}
+	for _, f := range c.fsFeatures() {
+		incompat = append(incompat, field{"feature_" + f.Key, f.Value})
+	}
 	o := object{{"epoch", 1}}
 	if c.opt.release >= 20 {
 		o = append(o, field{"btime", cephTime(c.started)})
 	}
-	return append(o, field{"default_fscid", -1}, field{"compat", object{{"compat", object{}}, {"ro_compat", object{}}, {"incompat", object{}}}},
+	return append(o, field{"default_fscid", -1}, field{"compat", object{{"compat", object{}}, {"ro_compat", object{}}, {"incompat", incompat}}},
 		field{"feature_flags", object{{"enable_multiple", true}, {"ever_enabled_multiple", true}}},
 		field{"standbys", []string{}}, field{"filesystems", []string{}})
 }
@@ -57,7 +73,16 @@ func (c *Cluster) fsMap() object {
 func (k *call) fsDump() errno.Errno {
 	k.status = "dumped fsmap epoch 1"
 	if k.plain() {
-		return k.print("e1\nenable_multiple, ever_enabled_multiple: 1,1\ndefault compat: compat={},rocompat={},incompat={}\nlegacy client fscid: -1\n \nNo filesystems configured\n")
+		k.print("e1\n")
+		if k.c.opt.release >= 20 {
+			k.print("btime %s\n", k.c.started.UTC().Format("2006-01-02T15:04:05:000000+0000"))
+		}
+		var features []string
+		for _, f := range k.c.fsFeatures() {
+			features = append(features, fmt.Sprintf("%s=%s", f.Key, f.Value))
+		}
+		return k.print("enable_multiple, ever_enabled_multiple: 1,1\ndefault compat: compat={},rocompat={},incompat={%s}\nlegacy client fscid: -1\n \nNo filesystems configured\n",
+			strings.Join(features, ","))
 	}
 	return k.json(k.c.fsMap())
 }
@@ -69,23 +94,26 @@ func (k *call) mdsStat() errno.Errno {
 	return k.json(object{{"fsmap", k.c.fsMap()}, {"mdsmap_first_committed", 1}, {"mdsmap_last_committed", 1}})
 }
 
-// nodeList tells which daemons are on which host: every OSD has its own.
+// nodeList tells which daemons are on which host: every OSD has its own, and the
+// first is also that of the others.
 func (k *call) nodeList() errno.Errno {
 	mons, osds := object{}, object{}
+	ids := []string{}
 	for _, m := range k.c.mons {
-		mons = append(mons, field{m.id, []string{m.id}})
+		ids = append(ids, m.id)
 	}
+	mons = append(mons, field{"host0", ids})
 	for _, o := range k.c.osds {
 		osds = append(osds, field{fmt.Sprintf("host%d", o.id), []int32{o.id}})
 	}
-	all := object{{"mon", mons}, {"osd", osds}, {"mgr", object{{"x", []string{"x"}}}}}
+	all := object{{"mon", mons}, {"osd", osds}, {"mgr", object{{"host0", []string{"x"}}}}}
 	if t := k.args.str("type"); t != "" && t != "all" {
 		for _, f := range all {
 			if f.Key == t {
 				return k.json(f.Value)
 			}
 		}
-		return k.json(object{})
+		return 0
 	}
 	return k.json(all)
 }
@@ -94,18 +122,33 @@ func (c *Cluster) daemonMetadata(name string, d *daemon) object {
 	r := c.release()
 	return object{
 		{"name", name}, {"addrs", d.addrs().String()}, {"arch", "x86_64"}, {"ceph_release", r.name}, {"ceph_version", r.version},
-		{"ceph_version_short", r.short}, {"compression_algorithms", "none, snappy, zlib, zstd, lz4"}, {"hostname", name}, {"os", "Linux"},
+		{"ceph_version_short", r.short}, {"ceph_version_when_created", r.version}, {"compression_algorithms", "none, snappy, zlib, zstd, lz4"},
+		{"cpu", "virtual"}, {"created_at", c.started.UTC().Format("2006-01-02T15:04:05.000000Z")}, {"device_ids", ""}, {"device_paths", ""},
+		{"devices", ""}, {"distro", "debian"}, {"distro_description", "Debian GNU/Linux"}, {"hostname", "host0"}, {"kernel_description", "#1 SMP"},
+		{"kernel_version", "6.1.0"}, {"mem_swap_kb", "0"}, {"mem_total_kb", "8388608"}, {"os", "Linux"},
 	}
 }
 
-func (k *call) monMetadata() errno.Errno {
+func (c *Cluster) monMetadataList() []object {
 	list := []object{}
-	for _, m := range k.c.mons {
-		o := k.c.daemonMetadata(m.id, &m.daemon)
-		if id := k.args.str("id"); id == m.id || id == fmt.Sprint(m.rank) {
-			return k.json(o[1:])
+	for _, m := range c.mons {
+		o := c.daemonMetadata(m.id, &m.daemon)
+		if c.opt.release < 18 {
+			o = slices.DeleteFunc(o, func(f field) bool { return f.Key == "ceph_version_when_created" || f.Key == "created_at" })
 		}
 		list = append(list, o)
+	}
+	return list
+}
+
+func (c *Cluster) mgrMetadataList() []object { return []object{c.daemonMetadata("x", &c.mgr.daemon)} }
+
+func (k *call) monMetadata() errno.Errno {
+	list := k.c.monMetadataList()
+	for i, m := range k.c.mons {
+		if id := k.args.str("id"); id == m.id || id == fmt.Sprint(m.rank) {
+			return k.json(list[i][1:])
+		}
 	}
 	if k.args.has("id") {
 		return k.say(errno.ErrNotFound, "requested mon not found")
@@ -142,7 +185,7 @@ func (k *call) logLast() errno.Errno {
 		}
 		name, stamp := e.Name.String(), cephTime(e.Stamp.Std())
 		list = append(list, object{
-			{"name", name}, {"rank", e.Rank.String()}, {"addrs", addrVecObject(e.Addrs)}, {"stamp", stamp}, {"seq", e.Seq},
+			{"name", name}, {"rank", rankText(e.Rank)}, {"addrs", addrVecObject(e.Addrs)}, {"stamp", stamp}, {"seq", e.Seq},
 			{"channel", e.Channel}, {"priority", logPriority(e.Prio)}, {"message", e.Message},
 		})
 	}
@@ -156,6 +199,15 @@ func (k *call) logLast() errno.Errno {
 		k.print("%v %v (%v) %v : %v %v %v\n", o[3].Value, o[0].Value, o[1].Value, o[4].Value, o[5].Value, o[6].Value, o[7].Value)
 	}
 	return 0
+}
+
+// rankText prints who wrote a line of the log: "?" stands for a client's number
+// that the monitor did not know yet.
+func rankText(n entity.Name) string {
+	if n.Num < 0 {
+		return n.Type.String() + ".?"
+	}
+	return n.String()
 }
 
 func logPriority(p uint16) string {
@@ -254,7 +306,24 @@ func (k *call) osdDF() errno.Errno {
 	_, raw := c.total()
 	used := raw / uint64(max(1, len(c.osds)))
 	nodes := []object{}
-	t := table{head: []string{"ID", "CLASS", "WEIGHT", "REWEIGHT", "SIZE", "RAW USE", "AVAIL", "%USE", "PGS", "STATUS"}, right: []bool{true, true, true, true, true, true, true, true, true, true}}
+	t := table{head: []string{"ID", "CLASS", "WEIGHT", "REWEIGHT", "SIZE", "RAW USE", "DATA", "OMAP", "META", "AVAIL", "%USE", "VAR", "PGS", "STATUS"}}
+	tree := k.args.str("output_method") == "tree"
+	if tree {
+		t.head = append(t.head, "TYPE NAME")
+	}
+	for i := range t.head {
+		t.right = append(t.right, i < 14)
+	}
+	group := func(id, name string, n int) {
+		if tree {
+			size, used := uint64(n)*osdBytes, used*uint64(n)
+			t.rows = append(t.rows, []string{
+				id, "", fmt.Sprintf("%d.00000", n), "-", bytesText(size), bytesText(used), bytesText(used), "0 B", "0 B", bytesText(size - min(size, used)),
+				fmt.Sprintf("%.2f", float64(used)/float64(max(1, size))*100), "1.00", "-", "", name,
+			})
+		}
+	}
+	group("-1", "root default", len(c.osds))
 	for i := range c.osds {
 		status := "down"
 		if c.osdmap.IsUp(int32(i)) {
@@ -263,19 +332,32 @@ func (k *call) osdDF() errno.Errno {
 		share := float64(used) / float64(osdBytes) * 100
 		weight := float64(c.osdmap.Weight[i]) / 65536
 		nodes = append(nodes, object{
-			{"id", i}, {"device_class", "ssd"}, {"name", fmt.Sprintf("osd.%d", i)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1}, {"depth", 2},
+			{"id", i}, {"device_class", deviceClass}, {"name", fmt.Sprintf("osd.%d", i)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1}, {"depth", 2},
 			{"pool_weights", object{}}, {"reweight", weight}, {"kb", osdBytes / 1024}, {"kb_used", used / 1024}, {"kb_used_data", used / 1024},
 			{"kb_used_omap", 0}, {"kb_used_meta", 0}, {"kb_avail", (osdBytes - min(osdBytes, used)) / 1024}, {"utilization", share}, {"var", 1},
 			{"pgs", groups[i]}, {"status", status},
 		})
-		t.rows = append(t.rows, []string{fmt.Sprint(i), "ssd", "1.00000", fmt.Sprintf("%.5f", weight), bytesText(osdBytes), bytesText(used),
-			bytesText(osdBytes - min(osdBytes, used)), fmt.Sprintf("%.2f", share), fmt.Sprint(groups[i]), status})
-	}
-	if k.plain() {
-		k.out = t.text(2)
-		return 0
+		group(fmt.Sprint(-2-i), fmt.Sprintf("    host host%d", i), 1)
+		row := []string{
+			fmt.Sprint(i), deviceClass, "1.00000", fmt.Sprintf("%.5f", weight), bytesText(osdBytes), bytesText(used), bytesText(used), "0 B", "0 B",
+			bytesText(osdBytes - min(osdBytes, used)), fmt.Sprintf("%.2f", share), "1.00", fmt.Sprint(groups[i]), status,
+		}
+		if tree {
+			row = append(row, fmt.Sprintf("        osd.%d", i))
+		}
+		t.rows = append(t.rows, row)
 	}
 	total := uint64(len(c.osds)) * osdBytes
+	if k.plain() {
+		row := []string{"", "", "", "TOTAL", bytesText(total), bytesText(raw), bytesText(raw), "0 B", "0 B", bytesText(total - min(total, raw)),
+			fmt.Sprintf("%.2f", float64(raw)/float64(max(1, total))*100), "", "", ""}
+		if tree {
+			row = append(row, "")
+		}
+		t.rows = append(t.rows, row)
+		k.out = append(t.text(2), "MIN/MAX VAR: 1.00/1.00  STDDEV: 0\n"...)
+		return 0
+	}
 	return k.json(object{{"nodes", nodes}, {"stray", []string{}}, {"summary", object{
 		{"total_kb", total / 1024}, {"total_kb_used", raw / 1024}, {"total_kb_used_data", raw / 1024}, {"total_kb_used_omap", 0}, {"total_kb_used_meta", 0},
 		{"total_kb_avail", (total - min(total, raw)) / 1024}, {"average_utilization", float64(raw) / float64(max(1, total)) * 100},

@@ -200,6 +200,11 @@ func (k *call) clusterStatus() errno.Errno {
 		k.statusText()
 		return 0
 	}
+	fsmap := object{{"epoch", 1}}
+	if c.opt.release >= 20 {
+		fsmap = append(fsmap, field{"btime", cephTime(c.started)})
+	}
+	fsmap = append(fsmap, field{"by_rank", []string{}}, field{"up:standby", 0})
 	byState := []object{}
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		byState = append(byState, object{{"state_name", name}, {"count", states[name]}})
@@ -217,7 +222,7 @@ func (k *call) clusterStatus() errno.Errno {
 			{"pgs_by_state", byState}, {"num_pgs", c.numPGs()}, {"num_pools", len(c.osdmap.Pools)}, {"num_objects", s.Objects},
 			{"data_bytes", s.Bytes}, {"bytes_used", raw}, {"bytes_avail", size - min(size, raw)}, {"bytes_total", size},
 		}},
-		{"fsmap", object{{"epoch", 1}, {"by_rank", []string{}}, {"up:standby", 0}}},
+		{"fsmap", fsmap},
 		{"mgrmap", object{
 			{"available", c.mgrmap.Available}, {"num_standbys", 0}, {"modules", c.mgrmap.Modules}, {"services", stringObject(c.mgrmap.Services)},
 		}},
@@ -230,12 +235,16 @@ func (k *call) statusText() {
 	n, up, in := c.osdCounts()
 	s, raw := c.total()
 	size := uint64(n) * osdBytes
+	leader := ""
+	if c.opt.release >= 20 {
+		leader = " [leader: " + c.leaderName() + "]"
+	}
 	k.print("  cluster:\n    id:     %s\n    health: %s\n", c.fsid, overall(c.checks()))
 	for _, x := range c.checks() {
 		k.print("            %s\n", x.summary)
 	}
-	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)\n    mgr: %s\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
-		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.election.since), c.mgrLine(), n, up,
+	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)%s\n    mgr: %s\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
+		len(c.mons), strings.Join(c.quorumNames(), ","), c.age(c.election.since), leader, c.mgrLine(), n, up,
 		c.age(c.osdmap.LastUpChange.Std()), in, c.age(c.osdmap.LastInChange.Std()))
 	for _, name := range slices.Sorted(maps.Keys(c.services.daemons)) {
 		k.print("    %s: %s\n", name, serviceSummary(c.services.daemons[name]))
@@ -251,42 +260,6 @@ func (k *call) statusText() {
 		k.print("%s%d %s\n", label, states[name], name)
 	}
 	k.print(" \n")
-}
-
-func (k *call) df() errno.Errno {
-	c := k.c
-	n, _, _ := c.osdCounts()
-	_, raw := c.total()
-	size := uint64(n) * osdBytes
-	avail := size - min(size, raw)
-	ratio := float64(raw) / float64(max(size, 1))
-	pools := []object{}
-	t := table{head: []string{"POOL", "ID", "PGS", "STORED", "OBJECTS", "USED", "%USED", "MAX AVAIL"}, right: []bool{false, true, true, true, true, true, true, true}}
-	for _, id := range poolsByID(c.osdmap) {
-		s := c.poolStat(id)
-		used := rawBytes(c.osdmap, id, s.Stored)
-		room := avail / max(1, rawBytes(c.osdmap, id, 1))
-		share := float64(used) / float64(max(1, used+avail))
-		pools = append(pools, object{{"name", c.osdmap.PoolNames[id]}, {"id", id}, {"stats", object{
-			{"stored", s.Stored}, {"objects", s.Objects}, {"kb_used", (used + 1023) / 1024}, {"bytes_used", used},
-			{"percent_used", share}, {"max_avail", room},
-		}}})
-		t.rows = append(t.rows, []string{c.osdmap.PoolNames[id], fmt.Sprint(id), fmt.Sprint(len(c.groups[id])), bytesText(s.Stored),
-			countText(s.Objects), bytesText(used), percent(share), bytesText(room)})
-	}
-	totals := object{
-		{"total_bytes", size}, {"total_avail_bytes", avail}, {"total_used_bytes", raw}, {"total_used_raw_bytes", raw},
-		{"total_used_raw_ratio", ratio}, {"num_osds", n}, {"num_per_pool_osds", n}, {"num_per_pool_omap_osds", n},
-	}
-	if !k.plain() {
-		return k.json(object{{"stats", totals}, {"stats_by_class", object{{"ssd", totals[:5]}}}, {"pools", pools}})
-	}
-	h := table{head: []string{"CLASS", "SIZE", "AVAIL", "USED", "RAW USED", "%RAW USED"}, right: []bool{false, true, true, true, true, true}}
-	for _, name := range []string{"ssd", "TOTAL"} {
-		h.rows = append(h.rows, []string{name, bytesText(size), bytesText(avail), bytesText(raw), bytesText(raw), percent(ratio)})
-	}
-	k.print("--- RAW STORAGE ---\n%s \n--- POOLS ---\n%s", h.text(2), t.text(2))
-	return 0
 }
 
 func percent(r float64) string {
@@ -311,8 +284,12 @@ func (k *call) versions() errno.Errno {
 func (k *call) featureList() errno.Errno { return k.json(k.c.featureMap()) }
 
 func (c *Cluster) featureMap() object {
+	release := "luminous"
+	if c.opt.release >= 20 {
+		release = "squid"
+	}
 	one := func(n int) []object {
-		return []object{{{"features", fmt.Sprintf("%#x", c.features())}, {"release", "luminous"}, {"num", n}}}
+		return []object{{{"features", fmt.Sprintf("%#x", c.features())}, {"release", release}, {"num", n}}}
 	}
 	_, up, _ := c.osdCounts()
 	return object{{"mon", one(len(c.mons))}, {"osd", one(up)}, {"client", one(len(c.sessions))}, {"mgr", one(1)}}
@@ -334,31 +311,40 @@ func (c *Cluster) monmapObject() object {
 		if len(info.Addrs) > 0 {
 			plain = info.Addrs[0].IP.String() + "/0"
 		}
-		mons = append(mons, object{
+		o := object{
 			{"rank", i}, {"name", name}, {"public_addrs", addrVecObject(info.Addrs)}, {"addr", plain}, {"public_addr", plain},
-			{"priority", info.Priority}, {"weight", info.Weight}, {"crush_location", "{}"},
-		})
+			{"priority", info.Priority}, {"weight", info.Weight},
+		}
+		if c.opt.release >= 20 {
+			o = append(o, field{"time_added", cephTime(c.monmap.Created.Std())}, field{"crush_location", []string{}})
+		} else {
+			o = append(o, field{"crush_location", "{}"})
+		}
+		mons = append(mons, o)
 	}
 	t := c.monmap.Created.Std().Format("2006-01-02T15:04:05.000000Z")
 	colon := "" // 16.2 has these in two names
 	if c.opt.release < 18 {
 		colon = ": "
 	}
-	o := object{
-		{"epoch", c.monmap.Epoch}, {"fsid", c.fsid.String()}, {"modified", t}, {"created", t},
-		{"min_mon_release", c.release().number}, {"min_mon_release_name", c.release().name}, {"election_strategy", 1},
-		{"disallowed_leaders" + colon, ""}, {"stretch_mode", false}, {"tiebreaker_mon", ""}, {"removed_ranks" + colon, ""},
-		{"features", object{{"persistent", []string{"kraken", "luminous"}}, {"optional", []string{}}}}, {"mons", mons},
-	}
+	o := object{{"epoch", c.monmap.Epoch}}
 	if c.opt.release >= 20 {
 		cipher := object{{"name", c.opt.keyType.String()}, {"value", int(c.opt.keyType)}}
 		o = append(o, field{"auth_epoch", 0}, field{"auth_service_cipher", cipher}, field{"auth_allowed_ciphers", []object{cipher}}, field{"auth_preferred_cipher", cipher})
 	}
-	return o
+	return append(o, object{
+		{"fsid", c.fsid.String()}, {"modified", t}, {"created", t},
+		{"min_mon_release", c.release().number}, {"min_mon_release_name", c.release().name}, {"election_strategy", 1},
+		{"disallowed_leaders" + colon, ""}, {"stretch_mode", false}, {"tiebreaker_mon", ""}, {"removed_ranks" + colon, ""},
+		{"features", object{{"persistent", c.monFeatureNames()}, {"optional", []string{}}}}, {"mons", mons},
+	}...)
 }
 
 func (k *call) monDump() errno.Errno {
 	c := k.c
+	if n := uint32(k.args.number("epoch", 0)); n > c.monmap.Epoch {
+		return k.say(errno.ErrNotFound, "there is no map for epoch %d", n)
+	}
 	k.status = fmt.Sprintf("dumped monmap epoch %d", c.monmap.Epoch)
 	if !k.plain() {
 		return k.json(append(c.monmapObject(), field{"quorum", c.quorum()}))
@@ -369,30 +355,45 @@ func (k *call) monDump() errno.Errno {
 	for i, name := range c.monmap.Ranks {
 		k.print("%d: %s mon.%s\n", i, c.monmap.Mons[name].Addrs, name)
 	}
+	if c.opt.release >= 20 {
+		t := c.opt.keyType.String()
+		k.print("auth_epoch 0\nauth_service_cipher %s\nauth_allowed_ciphers %s\nauth_preferred_cipher %s\n", t, t, t)
+	}
 	return 0
 }
 
 func (k *call) monStat() errno.Errno {
 	c := k.c
+	quorum := []object{}
+	for _, r := range c.quorum() {
+		quorum = append(quorum, object{{"rank", r}, {"name", c.mons[r].id}})
+	}
 	if !k.plain() {
-		return k.json(object{{"epoch", c.monmap.Epoch}, {"min_mon_release_name", c.release().name}, {"num_mons", len(c.mons)}, {"leader", c.leaderName()}, {"quorum", c.quorum()}})
+		return k.json(object{{"epoch", c.monmap.Epoch}, {"min_mon_release_name", c.release().name}, {"num_mons", len(c.mons)}, {"leader", c.leaderName()}, {"quorum", quorum}})
 	}
 	var mons []string
 	for _, name := range c.monmap.Ranks {
 		mons = append(mons, name+"="+c.monmap.Mons[name].Addrs.String())
 	}
 	names := c.quorumNames()
-	return k.print("e%d: %d mons at {%s} removed_ranks: {} disallowed_leaders: {}, election epoch %d, leader %d %s, quorum %s %s\n",
-		c.monmap.Epoch, len(c.mons), strings.Join(mons, ","), c.electionEpoch(), c.quorum()[0], names[0],
+	removed := " removed_ranks: {} disallowed_leaders: {}"
+	if c.opt.release < 18 {
+		removed = " removed_ranks: {}"
+	}
+	return k.print("e%d: %d mons at {%s}%s, election epoch %d, leader %d %s, quorum %s %s\n",
+		c.monmap.Epoch, len(c.mons), strings.Join(mons, ","), removed, c.electionEpoch(), c.quorum()[0], names[0],
 		strings.Trim(strings.ReplaceAll(fmt.Sprint(c.quorum()), " ", ","), "[]"), strings.Join(names, ","))
 }
 
 func (k *call) quorumStatus() errno.Errno {
 	c := k.c
+	if k.plain() {
+		k.format = "json"
+	}
 	return k.json(object{
 		{"election_epoch", c.electionEpoch()}, {"quorum", c.quorum()}, {"quorum_names", c.quorumNames()}, {"quorum_leader_name", c.leaderName()},
 		{"quorum_age", int(c.clock.Now().Sub(c.election.since).Seconds())},
-		{"features", object{{"quorum_con", fmt.Sprint(c.features())}, {"quorum_mon", []string{"kraken", "luminous"}}}},
+		{"features", object{{"quorum_con", fmt.Sprint(c.features())}, {"quorum_mon", c.monFeatureNames()}}},
 		{"monmap", c.monmapObject()},
 	})
 }
@@ -403,21 +404,21 @@ func (k *call) mgrDump() errno.Errno {
 	if k.c.opt.release >= 18 {
 		o = append(o, field{"flags", 0})
 	}
-	if k.c.opt.release >= 20 {
-		o = append(o, field{"force_disabled_modules", object{}})
-	}
 	active := ":/0"
 	if len(m.ActiveAddrs) > 0 {
 		active = m.ActiveAddrs[0].IP.String() + "/" + fmt.Sprint(m.ActiveAddrs[0].Nonce)
 	}
-	return k.json(append(o, object{
+	o = append(o, object{
 		{"active_gid", m.ActiveGID}, {"active_name", m.ActiveName},
 		{"active_addrs", addrVecObject(m.ActiveAddrs)}, {"active_addr", active},
 		{"active_change", cephTime(m.ActiveChange.Std())}, {"active_mgr_features", m.ActiveFeatures}, {"available", m.Available},
 		{"standbys", []string{}}, {"modules", m.Modules}, {"available_modules", []string{}}, {"services", stringObject(m.Services)},
 		{"always_on_modules", object{{k.c.release().name, m.AlwaysOn[uint32(k.c.release().number)]}}},
-		{"last_failure_osd_epoch", 0}, {"active_clients", []string{}},
-	}...))
+	}...)
+	if k.c.opt.release >= 20 {
+		o = append(o, field{"force_disabled_modules", object{}})
+	}
+	return k.json(append(o, field{"last_failure_osd_epoch", 0}, field{"active_clients", []string{}}))
 }
 
 // serviceSummary counts a service's daemons, by the name and the groups that

@@ -27,6 +27,7 @@ var toldHandlers = map[string]func(*told) errno.Errno{
 	"config unset":                  (*told).configUnset,
 	"config show":                   (*told).configShow,
 	"config diff":                   (*told).configDiff,
+	"config help":                   (*told).configHelp,
 	"config diff get":               (*told).configDiff,
 	"injectargs":                    (*told).injectArgs,
 	"injectfull":                    (*told).injectFull,
@@ -161,7 +162,8 @@ func (k *told) clusterLog() errno.Errno {
 	if !ok {
 		return k.say(errno.ErrInvalid, "unknown level '%s'", k.args.str("level"))
 	}
-	k.c.logAs(entity.AuthName{Type: entity.TypeOSD, ID: strings.TrimPrefix(k.daemon, "osd.")}, prio, strings.Join(k.args.list("message"), " "))
+	k.c.logAs(entity.AuthName{Type: entity.TypeOSD, ID: strings.TrimPrefix(k.daemon, "osd.")}, entity.Name{Type: entity.TypeOSD, Num: int64(k.osd())},
+		uint64(len(k.c.clusterLog)+1), prio, strings.Join(k.args.list("message"), " "))
 	return 0
 }
 

@@ -61,6 +61,9 @@ func (k *told) configSet() errno.Errno {
 		return k.say(errno.ErrInvalid, "error setting '%s' to '%s': (22) Invalid argument", k.args.str("var"), given)
 	}
 	k.keep(name, value)
+	if k.c.opt.release >= 18 {
+		return k.json(object{{"success", ""}})
+	}
 	return k.json(object{{"success", k.changed(name)}})
 }
 
@@ -80,13 +83,15 @@ func (k *told) configUnset() errno.Errno {
 	}
 	if _, set := k.c.told[k.daemon+" "+name]; set {
 		delete(k.c.told, k.daemon+" "+name)
-		k.status = k.changed(name)
+		if k.c.opt.release < 18 {
+			k.status = k.changed(name)
+		}
 	}
 	return k.json(object{})
 }
 
 func (k *told) configShow() errno.Errno {
-	o := object{{"name", k.daemon}, {"cluster", "ceph"}}
+	o := object{{"name", k.daemon}, {"cluster", k.c.opt.name}}
 	for line := range strings.Lines(optionTable) {
 		name, _, _ := strings.Cut(line, "\t")
 		if v, _, ok := k.value(name); ok {
@@ -105,6 +110,15 @@ func (k *told) configDiff() errno.Errno {
 		}
 	}
 	return k.json(object{{"diff", diff}})
+}
+
+func (k *told) configHelp() errno.Errno {
+	name := k.args.str("var")
+	o, ok := k.c.findOption(normalOption(name))
+	if !ok {
+		return k.say(errno.ErrNotFound, "Setting not found: '%s'", name)
+	}
+	return k.json(object{{"option", append(object{{"name", normalOption(name)}}, o.describe()...)}})
 }
 
 // injectArgs sets options given as for a command line: "--name=value".

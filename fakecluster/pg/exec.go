@@ -1,6 +1,8 @@
 package pg
 
 import (
+	"slices"
+
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
@@ -35,8 +37,23 @@ func (t *txn) step(op *wire.Op, source *int) (msgr2.Data, int32) {
 		*source++
 		return msgr2.Data{}, t.copyFrom(op, *source-1)
 	}
+	if slices.Contains(tierOps, op.Code) {
+		return msgr2.Data{}, inval
+	}
 	return msgr2.Data{}, notsup
 }
+
+// tierOps are operations on objects of cache tiers and on manifests, of which
+// there are none: flush, try to flush and evict, of the one and the other.
+var tierOps = []wire.OpCode{opCacheFlush, opCacheEvict, opCacheTryFlush, opTierFlush, opTierEvict}
+
+const (
+	opCacheFlush    wire.OpCode = 0x821f
+	opCacheEvict    wire.OpCode = 0x8220
+	opCacheTryFlush wire.OpCode = 0x8221
+	opTierFlush     wire.OpCode = 0x822b
+	opTierEvict     wire.OpCode = 0x822c
+)
 
 // there reports whether what the vector reads exists.
 func (t *txn) there() bool { return t.onClone || t.o.exists }

@@ -247,6 +247,9 @@ func (t *txn) stepOmapWrite(op *wire.Op) int32 {
 	return 0
 }
 
+// opScrubLs asks for what scrubs have found.
+const opScrubLs wire.OpCode = 0x1507
+
 // doPG executes an operation on the group itself.
 func (g *Group) doPG(r *Request) *wire.OSDOpReply {
 	g.mu.Lock()
@@ -266,6 +269,11 @@ func (g *Group) doPG(r *Request) *wire.OSDOpReply {
 			} else {
 				out, result = g.list(r, op, rd.Raw(rd.Len()), keep)
 			}
+		case opScrubLs:
+			// Nothing is ever found to be inconsistent: scrub_ls_result_t of version
+			// (1,1) is the interval and no entries.
+			b, at := denc.Begin(nil, 1, 1)
+			out, result = msgr2.NewData(denc.End(denc.AppendU32(denc.AppendU32(b, r.Epoch), 0), at)), 0
 		default:
 			result = notsup
 		}

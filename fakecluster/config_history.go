@@ -1,0 +1,255 @@
+package fakecluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+)
+
+// configChange is one command's change of the configuration, for config log.
+type configChange struct {
+	at   time.Time
+	what []string
+}
+
+// configHistory are the changes of this run, oldest first.
+type configHistory []configChange
+
+// sections returns those who have options in the order in which Ceph lists them:
+// everybody, then by kind of daemon and name.
+func (d *configDB) sections() []string {
+	rank := func(who string) int {
+		if who == "global" {
+			return -1
+		}
+		kind, _, _ := strings.Cut(who, ".")
+		return slices.Index([]string{"mon", "mds", "osd", "client", "mgr"}, kind)
+	}
+	return slices.SortedFunc(maps.Keys(d.options), func(a, b string) int {
+		if x, y := rank(a), rank(b); x != y {
+			return x - y
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+// indented is how a list names who has an option: that of 16.2 is a tree.
+func (c *Cluster) indented(who string) string {
+	switch {
+	case c.opt.release >= 18 || who == "global":
+		return who
+	case strings.Contains(who, "."):
+		return "    " + who
+	}
+	return "  " + who
+}
+
+// configTarget reports whether options can be set for who.
+func configTarget(who string) bool {
+	kind, id, named := strings.Cut(who, ".")
+	if kind == "global" {
+		return !named
+	}
+	_, ok := entity.ParseType(kind)
+	return ok && kind != "auth" && (!named || id != "")
+}
+
+// changeConfig sets an option, or removes it when value is nil, and keeps that
+// for config log.
+func (c *Cluster) changeConfig(who, name string, value *string) {
+	old, had := c.config.options[who][name]
+	var what []string
+	if had {
+		what = append(what, fmt.Sprintf("- %s/%s = %s", who, name, old))
+	}
+	if value != nil {
+		what = append(what, fmt.Sprintf("+ %s/%s = %s", who, name, *value))
+		c.config.set(who, name, *value)
+	} else if had {
+		c.config.remove(who, name)
+	} else {
+		return
+	}
+	if !had || value == nil || *value != old {
+		c.configChanges = append(c.configChanges, configChange{c.clock.Now(), what})
+	}
+	c.pushAll("config")
+}
+
+func (k *call) configRemove() errno.Errno {
+	who := k.args.str("who")
+	if !configTarget(who) {
+		return k.say(errno.ErrInvalid, "unrecognized config target '%s'", who)
+	}
+	k.c.changeConfig(who, normalOption(k.args.str("name")), nil)
+	return 0
+}
+
+func (k *call) configLog() errno.Errno {
+	n := int(k.args.number("num", 10))
+	list := []object{}
+	for i := len(k.c.configChanges); i >= 0 && len(list) < n; i-- {
+		at, changes := "0.000000", []object{}
+		if i > 0 {
+			at = cephTime(k.c.configChanges[i-1].at)
+			for _, w := range k.c.configChanges[i-1].what {
+				path, v, _ := strings.Cut(w[2:], " = ")
+				key := map[byte]string{'-': "previous_value", '+': "new_value"}[w[0]]
+				changes = append(changes, object{{"name", path}, {key, v}})
+			}
+		}
+		if k.plain() {
+			k.print("--- %d --- %s ---\n", i+1, at)
+			if i > 0 {
+				k.print("%s\n", strings.Join(k.c.configChanges[i-1].what, "\n"))
+			}
+		}
+		list = append(list, object{{"version", i + 1}, {"timestamp", at}, {"name", ""}, {"changes", changes}})
+	}
+	if k.plain() {
+		return 0
+	}
+	return k.json(list)
+}
+
+func (k *call) configReset() errno.Errno {
+	return k.say(errno.ErrInvalid, "must specify a valid historical version to revert to; see 'ceph config log' for a list of avialable configuration historical versions")
+}
+
+// configHelp tells what is known of an option. What it is for is told by Ceph only.
+func (k *call) configHelp() errno.Errno {
+	name := normalOption(k.args.str("key"))
+	o, ok := k.c.findOption(name)
+	if !ok {
+		return errno.ErrNotFound
+	}
+	if k.plain() {
+		k.print("%s - \n  (%s, %s)\n  Default: %s\n  Can update at runtime: %t\n", name, o.kindName(), o.level(), o.standard, o.runtime())
+		return 0
+	}
+	return k.json(append(object{{"name", name}}, o.describe()...))
+}
+
+func (o option) kindName() string {
+	if o.kind == "subsys" {
+		return "str"
+	}
+	return o.kind
+}
+
+func (o option) level() string {
+	switch strings.TrimSuffix(o.flags, "*") {
+	case "b":
+		return "basic"
+	case "d":
+		return "dev"
+	case "u":
+		return "unknown"
+	}
+	return "advanced"
+}
+
+// readOnly is the mark of options that need a restart.
+func (o option) readOnly() string {
+	if o.runtime() {
+		return " "
+	}
+	return "*"
+}
+
+// source returns for whom an option that is in force for an entity was set.
+func (d *configDB) source(n entity.AuthName, name string) string {
+	from := "global"
+	kind := n.Type.String()
+	if _, ok := d.options[kind][name]; ok {
+		from = kind
+	}
+	parts := strings.Split(n.ID, ".")
+	for i := range parts {
+		who := kind + "." + strings.Join(parts[:i+1], ".")
+		if _, ok := d.options[who][name]; ok {
+			from = who
+		}
+	}
+	return from
+}
+
+// runtime reports whether a change takes effect without a restart.
+func (o option) runtime() bool { return !strings.HasSuffix(o.flags, "*") }
+
+func (o option) describe() object {
+	flags := []string{}
+	return object{
+		{"type", o.kindName()}, {"level", o.level()}, {"desc", ""}, {"long_desc", ""}, {"default", o.typed(o.standard)}, {"daemon_default", ""},
+		{"tags", []string{}}, {"services", []string{}}, {"see_also", []string{}}, {"min", ""}, {"max", ""},
+		{"can_update_at_runtime", o.runtime()}, {"flags", flags},
+	}
+}
+
+// configShow tells what options a daemon has that are not the standard ones.
+func (k *call) configShow() errno.Errno {
+	who := k.args.str("who")
+	n, err := entity.ParseAuthName(who)
+	if err != nil || !slices.ContainsFunc(k.c.daemons(), func(d *daemon) bool { return d.name == who }) {
+		return k.say(errno.ErrNotFound, "no config state for daemon %s", who)
+	}
+	t := &told{call: *k, daemon: who}
+	if key := normalOption(k.args.str("key")); key != "" {
+		v, _, ok := t.value(key)
+		if !ok {
+			return errno.ErrNotFound
+		}
+		return k.print("%s\n", v)
+	}
+	names := map[string]bool{}
+	for name := range k.c.config.effective(n) {
+		names[name] = true
+	}
+	for key := range k.c.told {
+		if name, ok := strings.CutPrefix(key, who+" "); ok {
+			names[name] = true
+		}
+	}
+	names["mon_host"], names["fsid"] = true, true
+	list := []object{}
+	text := table{head: []string{"NAME", "VALUE", "SOURCE", "OVERRIDES", "IGNORES"}}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		v, source, _ := t.value(name)
+		if name == "mon_host" || name == "fsid" {
+			source = "file"
+		}
+		list = append(list, object{{"name", name}, {"value", v}, {"source", source}})
+		text.rows = append(text.rows, []string{name, v, source, "", ""})
+	}
+	if k.plain() {
+		k.out = text.text(2)
+		return 0
+	}
+	return k.json(list)
+}
+
+// assimilate takes over the options of a conf file, and gives back what it cannot.
+func (k *call) assimilate() errno.Errno {
+	who := "global"
+	for line := range strings.Lines(string(k.in)) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "["); ok {
+			who = strings.TrimSuffix(name, "]")
+			continue
+		}
+		name, v, ok := strings.Cut(line, "=")
+		o, known := k.c.findOption(normalOption(strings.TrimSpace(name)))
+		if !ok || !known || !configTarget(who) || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if kept, problem := o.normal(strings.TrimSpace(v)); problem == "" {
+			k.c.changeConfig(who, normalOption(strings.TrimSpace(name)), &kept)
+		}
+	}
+	return 0
+}
