@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
+	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/wire"
 )
@@ -51,23 +51,23 @@ func recordedWrites(t *testing.T, img *Image, n uint64) []byte {
 // TestCallersWhoChangeWhatTheyWrite breaks the rule that they must not, between the
 // journal and the data: the two have to agree nevertheless.
 func TestCallersWhoChangeWhatTheyWrite(t *testing.T) {
-	const size = 1 << 20
-	cluster := fakecluster.New(t, fakecluster.Pools("rbd"))
-	pool := fakePool(t, cluster)
+	const size, at = 1 << 20, 100000
+	ctx, pool := t.Context(), fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
 	img := journaledImage(t, pool, "i", size)
-	if _, err := img.WriteAt(t.Context(), []byte("first"), 0); err != nil {
+	if err := img.AcquireLock(ctx); err != nil {
 		t.Fatal(err)
 	}
 	p := bytes.Repeat([]byte("before"), 15000)
 	want := bytes.Clone(p)
-	var once sync.Once
-	change := func(*fakecluster.Event) { once.Do(func() { copy(p, bytes.Repeat([]byte("behind"), 15000)) }) }
-	defer cluster.Inject(fakecluster.Fault{Type: wire.TypeOSDOp, Op: wire.OpCall, Prefix: "journal_data.", Do: change})()
-	if _, err := img.WriteAt(t.Context(), p, 100000); err != nil {
+	err := img.journal.Load().write(ctx, at, msgr2.NewData(p), func(own msgr2.Data) error {
+		copy(p, bytes.Repeat([]byte("behind"), 15000))
+		return img.writeObjects(ctx, img.header(), at, own)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	got := content(t, img, NoSnap)
-	if bytes.Equal(p, want) || !bytes.Equal(got[100000:][:len(want)], want) || !bytes.Equal(got, recordedWrites(t, img, size)) {
+	if !bytes.Equal(got[at:][:len(want)], want) || !bytes.Equal(got, recordedWrites(t, img, size)) {
 		t.Error("the journal has other bytes than the image")
 	}
 }
