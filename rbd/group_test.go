@@ -179,7 +179,7 @@ func TestGroupSnapshotsShowOneInstant(t *testing.T) {
 			t.Fatal("the snapshots show nothing")
 		}
 		// Back to an earlier one, while the writer has the images open.
-		x.check(x.g.RollbackSnapshot(x.ctx, "2", nil))
+		x.check(x.g.RollbackSnapshot(x.ctx, "2", RollbackOptions{}))
 		want := x.shows("2")
 		_, err := x.g.CreateSnapshot(x.ctx, "back", SnapshotOptions{})
 		x.check(err)
@@ -239,7 +239,52 @@ func TestGroupSnapshotFailsWhole(t *testing.T) {
 		if snap.Complete {
 			t.Fatalf("%+v", snap)
 		}
-		x.fails(x.g.RollbackSnapshot(x.ctx, "s", nil), rados.ErrInvalid)
+		x.fails(x.g.RollbackSnapshot(x.ctx, "s", RollbackOptions{}), rados.ErrInvalid)
+		x.check(x.g.RemoveSnapshot(x.ctx, "s"))
+		x.clean()
+	})
+}
+
+// TestGroupChangedSinceItsSnapshot: a group that has other images than its snapshot
+// is only taken back when that is wanted, and then in the images of the snapshot,
+// of which one is in the trash.
+func TestGroupChangedSinceItsSnapshot(t *testing.T) {
+	both(t, func(t *testing.T, x *groupTest) {
+		all := func(do func(img *Image) error) {
+			t.Helper()
+			for _, img := range x.images() {
+				x.check(do(img))
+				x.check(img.Close(x.ctx))
+			}
+		}
+		write := func(n byte) {
+			all(func(img *Image) error { _, err := img.WriteAt(x.ctx, []byte{n}, 4096); return err })
+		}
+		write(1)
+		_, err := x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
+		x.check(err)
+		write(2)
+		_, err = TrashMove(x.ctx, x.io, "b", MoveOptions{})
+		x.fails(err, errTooManyLinks)
+		id, err := TrashMove(x.ctx, x.io, "b", MoveOptions{InGroup: true})
+		x.check(err)
+		_, err = Create(x.ctx, x.io, "later", 1<<20, CreateOptions{})
+		x.check(err)
+		x.check(x.g.AddImage(x.ctx, x.io, "later"))
+		if images, err := x.g.Images(x.ctx); err != nil || len(images) != 4 || images[0].Name != "" || images[0].ID != id {
+			t.Fatalf("%+v, %v", images, err)
+		}
+		x.fails(x.g.RollbackSnapshot(x.ctx, "s", RollbackOptions{}), rados.ErrInvalid)
+		x.check(x.g.RollbackSnapshot(x.ctx, "s", RollbackOptions{OtherMembers: true}))
+		x.check(TrashRestore(x.ctx, x.io, id, ""))
+		all(func(img *Image) error {
+			p := make([]byte, 1)
+			_, err := img.ReadAt(x.ctx, p, 4096)
+			if p[0] != 1 {
+				err = errors.Join(err, fmt.Errorf("image %s was not taken back", img.Name()))
+			}
+			return err
+		})
 		x.check(x.g.RemoveSnapshot(x.ctx, "s"))
 		x.clean()
 	})

@@ -204,27 +204,29 @@ func (g *Group) removeSnapshot(ctx context.Context, r wire.GroupSnapshot) (err e
 }
 
 // RollbackSnapshot takes all images back to the snapshot with the name. It must be
-// complete and of exactly the images that the group has, else it is ErrInvalid.
-// Nobody else can write to images with the exclusive-lock feature meanwhile. After
+// complete and, unless o says otherwise, of exactly the images that the group has,
+// else it is ErrInvalid. Nobody else can write to images with the exclusive-lock feature meanwhile. After
 // an error some images may have been taken back, wholly or in part: repeating it
 // mends that.
-func (g *Group) RollbackSnapshot(ctx context.Context, name string, p Progress) error {
+func (g *Group) RollbackSnapshot(ctx context.Context, name string, o RollbackOptions) error {
 	r, err := g.record(ctx, name)
 	if err != nil {
 		return err
 	}
-	if err := g.rollback(ctx, r, p); err != nil {
+	if err := g.rollback(ctx, r, o); err != nil {
 		return fmt.Errorf("roll group %s back to snapshot %s: %w", g.name, name, err)
 	}
 	return nil
 }
 
-func (g *Group) rollback(ctx context.Context, r wire.GroupSnapshot, p Progress) (err error) {
+func (g *Group) rollback(ctx context.Context, r wire.GroupSnapshot, o RollbackOptions) (err error) {
 	if r.State != wire.GroupSnapComplete {
 		return fmt.Errorf("the snapshot is not complete: %w", rados.ErrInvalid)
 	}
-	if err := g.sameMembers(ctx, r.Snaps); err != nil {
-		return err
+	if !o.OtherMembers {
+		if err := g.sameMembers(ctx, r.Snaps); err != nil {
+			return err
+		}
 	}
 	images, err := g.open(ctx, r.Snaps, errGroupBusy)
 	if err != nil {
@@ -240,7 +242,7 @@ func (g *Group) rollback(ctx context.Context, r wire.GroupSnapshot, p Progress) 
 	if err := images.lock(ctx); err != nil {
 		return err
 	}
-	whole := &groupProgress{tell: p, done: make([]float64, len(images))}
+	whole := &groupProgress{tell: o.Progress, done: make([]float64, len(images))}
 	return forEach(ctx, 0, uint64(len(images)), len(images), nil, func(ctx context.Context, i uint64) error {
 		img := images[i]
 		return img.local(ctx, maintenance{local: func(ctx context.Context) error {

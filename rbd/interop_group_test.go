@@ -101,7 +101,7 @@ func TestInteropGroups(t *testing.T) {
 			fill(pool+"/"+n, "seq")
 		}
 		told := uint64(0)
-		noError(t, g.RollbackSnapshot(ctx, "s2", func(done, total uint64) { told = done * 100 / total }))
+		noError(t, g.RollbackSnapshot(ctx, "s2", RollbackOptions{Progress: func(done, total uint64) { told = done * 100 / total }}))
 		if told != 100 {
 			t.Fatalf("told of %d%%", told)
 		}
@@ -141,7 +141,7 @@ func TestInteropGroups(t *testing.T) {
 		}
 		s.rbd(t, "group", "snap", "create", pool+"/there@x")
 		noError(t, th.RemoveImage(ctx, io, images[0].ID))
-		if err := th.RollbackSnapshot(ctx, "x", nil); !errors.Is(err, rados.ErrInvalid) {
+		if err := th.RollbackSnapshot(ctx, "x", RollbackOptions{}); !errors.Is(err, rados.ErrInvalid) {
 			t.Fatalf("rolled back a group of other images: %v", err)
 		}
 		noError(t, RemoveGroup(ctx, io, "there"))
@@ -310,7 +310,7 @@ func TestInteropGroupUnfinished(t *testing.T) {
 			if snap := must(g.Snapshot(ctx, "half"))(t); snap.Complete {
 				t.Fatalf("%+v", snap)
 			}
-			if err := g.RollbackSnapshot(ctx, "half", nil); !errors.Is(err, rados.ErrInvalid) {
+			if err := g.RollbackSnapshot(ctx, "half", RollbackOptions{}); !errors.Is(err, rados.ErrInvalid) {
 				t.Fatalf("rolled back to half a snapshot: %v", err)
 			}
 			noError(t, remove())
@@ -419,12 +419,12 @@ func TestInteropGroupOfTwoPools(t *testing.T) {
 		must(g.CreateSnapshot(ctx, "s", SnapshotOptions{}))(t)
 		before := s.sum(t, second+"/far")
 		s.rbd(t, "bench", "--io-type", "write", "--io-size", "64K", "--io-total", "1M", second+"/far")
-		noError(t, g.RollbackSnapshot(ctx, "s", nil))
+		noError(t, g.RollbackSnapshot(ctx, "s", RollbackOptions{}))
 		if s.sum(t, second+"/far") != before {
 			t.Fatal("the image of the other pool was not taken back")
 		}
 		s.rbd(t, "group", "snap", "create", pool+"/g@theirs")
-		noError(t, g.RollbackSnapshot(ctx, "theirs", nil))
+		noError(t, g.RollbackSnapshot(ctx, "theirs", RollbackOptions{}))
 		s.rbd(t, "group", "snap", "rm", pool+"/g@s")
 		s.rbd(t, "group", "image", "rm", pool+"/g", second+"/far")
 		noError(t, g.RemoveSnapshot(ctx, "theirs"))

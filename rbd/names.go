@@ -27,7 +27,8 @@ const maxIDLength = 14
 
 // NewImageID makes an id that no other client of the cluster makes.
 func NewImageID(c *rados.Client) string {
-	s := strconv.FormatUint(c.GlobalID(), 16) + strconv.FormatUint(uint64(rand.Uint32()), 16)
+	const digits = 0x1000_0000 // of always the same number, or clients could make the same
+	s := strconv.FormatUint(c.GlobalID(), 16) + strconv.FormatUint(digits+rand.Uint64N(0xf*digits), 16)
 	if len(s) > maxIDLength {
 		s = s[len(s)-maxIDLength:]
 	}

@@ -97,6 +97,17 @@ type MoveOptions struct {
 	Delay time.Duration
 	// Source says who moved it, one of wire's trash sources; 0 is the user.
 	Source uint8
+	// InGroup lets an image of a group go too, which stays a member, as librbd does
+	// before 20.2.
+	InGroup bool
+}
+
+// RollbackOptions is for Group.RollbackSnapshot.
+type RollbackOptions struct {
+	// OtherMembers takes the images of the snapshot back also if the group has
+	// other ones by now, as librbd does before 18.2.
+	OtherMembers bool
+	Progress     Progress
 }
 
 // SnapshotOptions is for CreateSnapshot.

@@ -320,6 +320,12 @@ func (img *Image) CheckObjectMap(ctx context.Context, p Progress) (uint64, error
 	if !h.has(FeatureObjectMap) {
 		return 0, fmt.Errorf("image %s has no object map: %w", h.name, rados.ErrInvalid)
 	}
+	if img.writable() == nil { // nobody shall write meanwhile
+		if err := img.AcquireLock(ctx); err != nil {
+			return 0, fmt.Errorf("check object map of image %s: %w", h.name, err)
+		}
+		h = img.header()
+	}
 	truth, err := img.observeMaps(ctx, h, p)
 	if err != nil {
 		return 0, fmt.Errorf("check object map of image %s: %w", h.name, err)

@@ -37,7 +37,7 @@ type TrashEntry struct {
 }
 
 // TrashMove moves an image to the trash, where it keeps only its id. An image
-// that somebody has open is ErrBusy.
+// that somebody has open is ErrBusy, one in a group EMLINK unless o lets it go.
 func TrashMove(ctx context.Context, io *rados.IoCtx, name string, o MoveOptions) (id string, err error) {
 	if id, err = LookupID(ctx, io, name); err == nil {
 		err = trashMove(ctx, io, id, name, o)
@@ -57,8 +57,10 @@ func trashMove(ctx context.Context, io *rados.IoCtx, id, name string, o MoveOpti
 	if img.header().has(FeatureMigrating) {
 		return fmt.Errorf("it is being migrated: %w", rados.ErrBusy)
 	}
-	if err := img.inGroup(ctx); err != nil {
-		return err
+	if !o.InGroup {
+		if err := img.inGroup(ctx); err != nil {
+			return err
+		}
 	}
 	if !img.header().has(FeatureJournaling) {
 		if err := img.AcquireLock(ctx); err != nil {

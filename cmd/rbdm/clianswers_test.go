@@ -58,7 +58,7 @@ func readAnswers(t *testing.T, list, release string) (all []answer) {
 func fakeSide(t *testing.T, release int) cliSide {
 	t.Helper()
 	const pool = "clidiffo"
-	start := func() func(t *testing.T, args ...string) (string, string, int) {
+	start := func() (func(t *testing.T, args ...string) (string, string, int), string) {
 		path, err := fakecluster.New(t, fakecluster.Release(release), fakecluster.OSDs(1), fakecluster.Pools(pool)).ConfFile(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func fakeSide(t *testing.T, release int) cliSide {
 			var out, errs bytes.Buffer
 			code := dispatch(t.Context(), append([]string{"rbd"}, args...), streams.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
 			return out.String(), errs.String(), code
-		}
+		}, path
 	}
 	must := func(run func(t *testing.T, args ...string) (string, string, int)) func(t *testing.T, args ...string) string {
 		return func(t *testing.T, args ...string) string {
@@ -84,10 +84,11 @@ func fakeSide(t *testing.T, release int) cliSide {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	run := start()
+	run, conf := start()
 	must(run)(t, "pool", "init", pool)
-	return cliSide{pool: pool, dir: dir, run: run, must: must(run), other: func(t *testing.T) func(t *testing.T, args ...string) string {
-		there := must(start())
+	return cliSide{pool: pool, dir: dir, conf: conf, run: run, must: must(run), other: func(t *testing.T) func(t *testing.T, args ...string) string {
+		other, _ := start()
+		there := must(other)
 		there(t, "pool", "init", pool)
 		return there
 	}}

@@ -55,7 +55,7 @@ func (s *site) side(t *testing.T, pool string, command func(context.Context, ...
 		}
 	}
 	return cliSide{
-		pool: s.newPool(t, pool), dir: s.folder(t, pool),
+		pool: s.newPool(t, pool), dir: s.folder(t, pool), conf: s.conf(),
 		must: must(s),
 		run: func(t *testing.T, args ...string) (string, string, int) {
 			t.Helper()

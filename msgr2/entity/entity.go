@@ -89,7 +89,7 @@ func ParseAuthName(s string) (AuthName, error) {
 	kind, id, ok := strings.Cut(s, ".")
 	t, known := ParseType(kind)
 	if !ok || !known {
-		return AuthName{}, fmt.Errorf("%q is no entity name: want TYPE.ID, as in client.admin", s)
+		return AuthName{}, fmt.Errorf("error parsing '%s': expected string of the form TYPE.ID, valid types are: auth, mon, osd, mds, mgr, client", s)
 	}
 	return AuthName{Type: t, ID: id}, nil
 }

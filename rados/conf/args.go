@@ -61,6 +61,9 @@ type argParser struct {
 	args, rest []string
 }
 
+// ErrName: --name names no entity.
+var ErrName = errors.New("option --name")
+
 // ErrNoArgument: an option stands at the end that takes the next argument.
 var ErrNoArgument = errors.New("requires an argument")
 
@@ -113,12 +116,11 @@ func (p *argParser) next() error {
 func (p *argParser) flag(option, value string, attached bool) bool {
 	if !attached {
 		value = "true"
-		if positive, ok := strings.CutPrefix(option, "no_"); ok && options[positive].kind == kindBool {
+		if positive, ok := strings.CutPrefix(option, "no_"); ok && isBool(positive) {
 			option, value = positive, "false"
 		}
 	}
-	o, ok := options[option]
-	if !ok || o.kind != kindBool {
+	if !isBool(option) {
 		return false
 	}
 	if !attached && len(p.args) > 0 {
@@ -130,6 +132,11 @@ func (p *argParser) flag(option, value string, attached bool) bool {
 	return true
 }
 
+func isBool(option string) bool {
+	k, known := kindOf(option)
+	return known && k == kindBool
+}
+
 // isCommon reports whether option is one that every command takes: those that
 // choose entity and cluster, known configuration options, and log levels.
 func isCommon(option string) bool {
@@ -137,7 +144,7 @@ func isCommon(option string) bool {
 	case "conf", "cluster", "id", "user", "name":
 		return true
 	}
-	_, known := options[option]
+	_, known := kindOf(option)
 	return known || strings.HasPrefix(option, "debug_")
 }
 
@@ -152,7 +159,7 @@ func (p *argParser) set(option, value string) error {
 	case "name":
 		n, err := entity.ParseAuthName(value)
 		if err != nil {
-			return fmt.Errorf("option --name: %w", err)
+			return fmt.Errorf("%w: %w", ErrName, err)
 		}
 		p.inv.Name = n
 	default:

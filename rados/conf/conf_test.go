@@ -211,8 +211,9 @@ func TestLoad(t *testing.T) {
 		t.Error(c, err)
 	}
 	inv = &Invocation{Name: admin, ConfFile: path, Settings: []Setting{{"rbd_default_order", "x"}}}
-	if _, err := inv.Load(); err == nil {
-		t.Error("a bad value on the command line is taken")
+	c, err = inv.Load()
+	if err != nil || c.Get("rbd_default_order") != "22" || len(c.Ignored()) != 1 || c.Ignored()[0].Name != "rbd_default_order" {
+		t.Error("a bad value on the command line is not ignored:", err)
 	}
 }
 

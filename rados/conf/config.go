@@ -47,6 +47,7 @@ type Config struct {
 	mu       sync.RWMutex
 	layers   [levels]map[string]string // guarded by mu
 	warnings []string                  // guarded by mu
+	ignored  []*SettingError           // of the command line
 }
 
 // New returns a Config for name with nothing but defaults. Cluster is "ceph"
@@ -89,6 +90,10 @@ func (c *Config) Warnings() []string {
 	return slices.Clone(c.warnings)
 }
 
+// Ignored returns the options of the command line whose values do not fit. They
+// are among the Warnings too.
+func (c *Config) Ignored() []*SettingError { return c.ignored }
+
 // useFile makes f the file layer.
 func (c *Config) useFile(path string, f File) {
 	c.path, c.file = path, f
@@ -100,17 +105,32 @@ func (c *Config) useFile(path string, f File) {
 	}
 }
 
+// SettingError says that an option cannot have a value. The reason is in the words
+// of Ceph.
+type SettingError struct {
+	Setting
+	Err error
+}
+
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("option %s: %q: %v", e.Name, e.Value, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *SettingError) Unwrap() error { return e.Err }
+
 // Set sets an option at a level. A value that does not fit the option's type is
 // refused with an error, and noted in Warnings.
 func (c *Config) Set(l Level, name, value string) error {
 	name = Normalize(name)
 	var err error
-	if o, ok := options[name]; ok {
-		if err = o.kind.check(strings.TrimSpace(value)); err != nil && value != "" {
-			err = fmt.Errorf("option %s: %w", name, err)
-		} else {
-			err = nil
-		}
+	if k, ok := kindOf(name); ok && value != "" {
+		err = k.check(strings.TrimSpace(value))
+	} else if strings.HasPrefix(name, "debug_") {
+		err = checkLogLevel(strings.TrimSpace(value))
+	}
+	if err != nil {
+		err = &SettingError{Setting{name, value}, err}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,7 +26,7 @@ func (e keyError) Unwrap() error        { return e.error }
 func (e keyError) Is(target error) bool { return target == ErrKey }
 
 // Key returns the entity's key: from the option "key", else from the file
-// "keyfile", else from the first of the files in "keyring" that exists. The
+// "keyfile" if there is one, else from the first of the files in "keyring" that exists. The
 // files are read anew each time. Its errors are ErrKey as well.
 func (c *Config) Key() (cephx.Key, error) {
 	k, err := c.readKey()
@@ -44,9 +44,20 @@ func (c *Config) readKey() (cephx.Key, error) {
 		}
 		return k, nil
 	}
-	if path := c.Get("keyfile"); path != "" {
-		return readKeyFile(path)
+	path := c.Get("keyfile")
+	if path == "" {
+		return c.readKeyring()
 	}
+	k, err := readKeyFile(path)
+	if errors.Is(err, fs.ErrNotExist) { // Ceph goes on with the keyring then
+		if other, rerr := c.readKeyring(); rerr == nil {
+			return other, nil
+		}
+	}
+	return k, err
+}
+
+func (c *Config) readKeyring() (cephx.Key, error) {
 	paths := c.keyringPaths()
 	for _, p := range paths {
 		ring, err := cephx.ReadKeyring(p)

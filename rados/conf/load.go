@@ -40,22 +40,36 @@ func (i *Invocation) Load() (*Config, error) {
 	if err := c.readFirst(splitPaths(c.Expand(search)), i.Explicit); err != nil {
 		return nil, err
 	}
-	return c, i.apply(c)
+	i.apply(c)
+	return c, nil
 }
 
-// apply sets what does not come from a file.
-func (i *Invocation) apply(c *Config) error {
+// apply sets what does not come from a file. Values that do not fit are noted.
+func (i *Invocation) apply(c *Config) {
 	c.noMonConfig = i.NoMonConfig
 	for _, s := range i.Env {
 		_ = c.Set(LevelEnv, s.Name, s.Value) // noted as a warning
 	}
 	for _, s := range i.Settings {
-		if err := c.Set(LevelCommandLine, s.Name, s.Value); err != nil {
-			return err
+		var bad *SettingError
+		if errors.As(c.Set(LevelCommandLine, s.Name, s.Value), &bad) {
+			c.ignored = append(c.ignored, bad)
 		}
 	}
-	return nil
 }
+
+// missingFileError says in Ceph's words that no configuration file is where it
+// was said to be.
+type missingFileError struct {
+	search string
+	err    error
+}
+
+func (e *missingFileError) Error() string {
+	return "unable to open config file from search list " + e.search
+}
+
+func (e *missingFileError) Unwrap() error { return e.err }
 
 // splitPaths splits a list of files as Ceph does, at commas, semicolons and
 // space.
@@ -82,7 +96,7 @@ func (c *Config) readFirst(paths []string, explicit bool) error {
 		}
 	}
 	if explicit {
-		return fmt.Errorf("cannot read the configuration file: %w", missing)
+		return &missingFileError{strings.Join(paths, " "), missing}
 	}
 	return nil
 }
@@ -109,5 +123,6 @@ func (i *Invocation) FromText(name, text string) (*Config, error) {
 	}
 	c := New(i.Cluster, i.Name)
 	c.useFile("", f)
-	return c, i.apply(c)
+	i.apply(c)
+	return c, nil
 }

@@ -66,7 +66,7 @@ var options = map[string]option{
 	"rbd_concurrent_management_ops":                    {kindInt, "10"},
 	"rbd_default_clone_format":                         {kindString, "auto"},
 	"rbd_default_data_pool":                            {kindString, ""},
-	"rbd_default_features":                             {kindString, "61"},
+	"rbd_default_features":                             {kindFeatures, "61"},
 	"rbd_default_format":                               {kindInt, "2"},
 	"rbd_default_order":                                {kindInt, "22"},
 	"rbd_default_pool":                                 {kindString, "rbd"},

@@ -1,8 +1,10 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +19,8 @@ const (
 	kindSize        // suffixes are powers of 1024
 	kindFloat
 	kindBool
-	kindSeconds // a whole number of seconds, or with a unit
+	kindSeconds  // a whole number of seconds, or with a unit
+	kindFeatures // of images: a number, or names
 )
 
 const suffixes = "KMGTPE"
@@ -28,7 +31,7 @@ func parseScaled(s string, iec bool) (int64, error) {
 	digits := strings.TrimRight(s, "KMGTPEBi")
 	v, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no number", s)
+		return 0, noNumber(s, iec)
 	}
 	unit := s[len(digits):]
 	base := int64(1000)
@@ -53,6 +56,17 @@ func parseScaled(s string, iec bool) (int64, error) {
 	return v, nil
 }
 
+// noNumber says in Ceph's words why s is none.
+func noNumber(s string, iec bool) error {
+	switch unit := strings.TrimLeft(s, "0123456789+-"); {
+	case iec && len(unit) > 2:
+		return errors.New("strict_iecstrtoll: illegal prefix (length > 2)")
+	case iec:
+		return fmt.Errorf("strict_iecstrtoll: unit prefix not recognized '%s' ", unit)
+	}
+	return errors.New("strict_si_cast: unit prefix not recognized")
+}
+
 // timeUnits are the units of a time span, in seconds.
 var timeUnits = map[string]int64{
 	"": 1, "s": 1, "sec": 1, "second": 1, "seconds": 1,
@@ -75,7 +89,7 @@ func parseSpan(s string) (time.Duration, error) {
 		}
 		v, err := strconv.ParseInt(rest[:n], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("%q is no time span", s)
+			return 0, errors.New("expected digit")
 		}
 		rest = strings.TrimSpace(rest[n:])
 		n = 0
@@ -84,7 +98,7 @@ func parseSpan(s string) (time.Duration, error) {
 		}
 		unit, ok := timeUnits[rest[:n]]
 		if !ok {
-			return 0, fmt.Errorf("%q: unknown unit", s)
+			return 0, fmt.Errorf("unrecogized unit '%s'", rest[:n])
 		}
 		rest = strings.TrimSpace(rest[n:])
 		if total += v * unit; v > int64(math.MaxInt64/time.Second)/unit || total > int64(math.MaxInt64/time.Second) {
@@ -93,6 +107,9 @@ func parseSpan(s string) (time.Duration, error) {
 	}
 	return time.Duration(total) * time.Second, nil
 }
+
+// ErrNotBool says that a value is neither true nor false.
+var ErrNotBool = errors.New("neither true nor false")
 
 func parseBool(s string) (bool, error) {
 	switch s {
@@ -103,12 +120,39 @@ func parseBool(s string) (bool, error) {
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return false, fmt.Errorf("%q is neither true nor false", s)
+		return false, ErrNotBool
 	}
 	return v != 0, nil
 }
 
-// check reports whether s is a value of kind k.
+// ErrNotFeatures says that a value is no list of an image's features.
+var ErrNotFeatures = errors.New("no list of features")
+
+func checkFeatures(s string) error {
+	if _, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return nil
+	}
+	for name := range strings.SplitSeq(s, ",") {
+		switch strings.TrimSpace(name) {
+		case "layering", "striping", "exclusive-lock", "object-map", "fast-diff", "deep-flatten", "journaling", "data-pool", "operations", "migrating", "non-primary", "dirty-cache":
+		default:
+			return ErrNotFeatures
+		}
+	}
+	return nil
+}
+
+// logLevel is the value of the options debug_….
+var logLevel = regexp.MustCompile(`^-?\d+(/-?\d+)?$`)
+
+func checkLogLevel(s string) error {
+	if !logLevel.MatchString(s) {
+		return errors.New("value must take the form N or N/M, where N and M are integers")
+	}
+	return nil
+}
+
+// check reports in Ceph's words whether s is a value of kind k.
 func (k kind) check(s string) error {
 	var err error
 	switch k {
@@ -118,12 +162,14 @@ func (k kind) check(s string) error {
 		_, err = parseScaled(s, true)
 	case kindFloat:
 		if _, err = strconv.ParseFloat(s, 64); err != nil {
-			err = fmt.Errorf("%q is no number", s)
+			err = fmt.Errorf("strict_strtod: expected double, got: '%s'", s)
 		}
 	case kindBool:
 		_, err = parseBool(s)
 	case kindSeconds:
 		_, err = parseSpan(s)
+	case kindFeatures:
+		err = checkFeatures(s)
 	}
 	return err
 }

@@ -13,8 +13,9 @@ var ErrSize = errors.New("invalid size")
 
 // ParseSize reads a number with an optional unit: B, K, M, G, T, P, E, each also
 // as in KB and KiB (powers of 1024). A number without a unit counts in bytes
-// times defaultUnit. A fraction is refused, as rbd does.
-func ParseSize(s string, defaultUnit uint64) (uint64, error) {
+// times defaultUnit. A fraction is refused, as rbd does; a plus sign may be before it.
+func ParseSize(text string, defaultUnit uint64) (uint64, error) {
+	s := strings.TrimPrefix(text, "+")
 	digits := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 	if digits < 0 {
 		digits = len(s)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -62,11 +64,30 @@ func (c *call) config() (*conf.Config, error) {
 	if c.cfg == nil {
 		cfg, err := c.inv.Load()
 		if err != nil {
-			return nil, &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("rbd: %v", err), Err: errConfig}
+			return nil, &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf("global_init: %v", err), Err: errConfig}
 		}
 		c.cfg = cfg
+		for _, bad := range cfg.Ignored() {
+			c.warnf("%s", parseError(bad))
+		}
+		if _, err := os.Stat(cfg.Get("keyfile")); cfg.Get("keyfile") != "" && errors.Is(err, fs.ErrNotExist) {
+			c.warnf("cannot read keyfile: (%d) No such file or directory", exitNoEntry)
+		}
 	}
 	return c.cfg, nil
+}
+
+// parseError says that an option of the command line is ignored. Of one that is
+// neither true nor false, Ceph names neither the value nor the reason, of features
+// no reason.
+func parseError(e *conf.SettingError) string {
+	switch {
+	case errors.Is(e, conf.ErrNotBool):
+		return fmt.Sprintf("parse error setting '%s' to ''\n", e.Name)
+	case errors.Is(e, conf.ErrNotFeatures):
+		return fmt.Sprintf("parse error setting '%s' to '%s'\n", e.Name, e.Value)
+	}
+	return fmt.Sprintf("parse error setting '%s' to '%s' (%v)\n", e.Name, e.Value, e.Err)
 }
 
 // connect returns the connection to the cluster, making it at the first call.

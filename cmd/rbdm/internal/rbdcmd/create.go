@@ -110,7 +110,9 @@ func (c *call) objectOptions(o *rbd.CreateOptions) error {
 		if err != nil {
 			return badOption("object-size")
 		}
-		o.Order = orderOf(n)
+		if o.Order = orderOf(n); n == 1 {
+			o.Order = 0 // its order of 0 stands for the default, to rbd too
+		}
 	}
 	if c.Has("stripe-unit") {
 		if o.StripeUnit, err = cli.ParseSize(c.String("stripe-unit"), 1); err != nil {

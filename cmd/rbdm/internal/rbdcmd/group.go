@@ -1,7 +1,6 @@
 package rbdcmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,6 +209,9 @@ func groupImageList(ctx context.Context, c *call) error {
 		f.OpenArray("images")
 	}
 	for _, image := range images {
+		if image.Name == "" {
+			continue // it is in the trash
+		}
 		if err := c.groupImage(ctx, f, s.Namespace, image); err != nil {
 			return failed(err, "rbd: error opening pool %d", image.Pool)
 		}
@@ -226,17 +228,16 @@ func (c *call) groupImage(ctx context.Context, f *cli.Formatter, namespace strin
 	if err != nil {
 		return err
 	}
-	name := cmp.Or(image.Name, image.ID) // an image in the trash has no name
 	state, number := "", int64(0)
 	if !image.Attached {
 		state, number = "incomplete", 1
 	}
 	if f == nil {
-		c.printf("%s %s\n", spec{Pool: pool, Namespace: namespace, Image: name}, state)
+		c.printf("%s %s\n", spec{Pool: pool, Namespace: namespace, Image: image.Name}, state)
 		return nil
 	}
 	f.OpenObject("image")
-	f.String("image", name)
+	f.String("image", image.Name)
 	f.String("pool", pool)
 	f.String("namespace", namespace)
 	f.Int("state", number)

@@ -91,7 +91,7 @@ func groupSnapRollback(ctx context.Context, c *call) error {
 	p, done := c.progress("Rolling back to group snapshot")
 	g, err := rbd.OpenGroup(ctx, io, s.Image)
 	if err == nil {
-		err = g.RollbackSnapshot(ctx, s.Snap, p)
+		err = g.RollbackSnapshot(ctx, s.Snap, rbd.RollbackOptions{OtherMembers: c.before(ctx, release18), Progress: p})
 	}
 	done(err)
 	if err != nil {

@@ -40,9 +40,12 @@ func Main(ctx context.Context, args []string, std streams.Streams) int {
 		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: "O" + err.Error()[1:] + "."})
 	}
 	if err != nil {
-		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: fmt.Sprintf("rbd: %v", err)})
+		return fail(std, table, &cli.UsageError{Code: exitGeneral, Msg: strings.TrimPrefix(err.Error(), conf.ErrName.Error()+": ")})
 	}
 	c := &call{std: std, inv: inv}
+	if hasUser(args) {
+		c.deprecated("--user", "--id")
+	}
 	err = execute(ctx, table, rest, c)
 	if ctx.Err() != nil && interrupted(err) {
 		return ExitInterrupted // rbd does not catch the signal: it says nothing more
@@ -52,6 +55,14 @@ func Main(ctx context.Context, args []string, std streams.Streams) int {
 		fmt.Fprintln(std.Err, line)
 	}
 	return code
+}
+
+// hasUser reports whether the entity is given as --user, which rbd calls deprecated.
+func hasUser(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.ContainsFunc(args, func(a string) bool { return a == "--user" || strings.HasPrefix(a, "--user=") })
 }
 
 // ExitInterrupted is the exit code of a command that was given up because its

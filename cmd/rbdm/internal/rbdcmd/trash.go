@@ -71,21 +71,41 @@ func trashMove(ctx context.Context, c *call) error {
 	if delay < 0 {
 		return invalidf("rbd: cannot use a date in the past as an expiration date")
 	}
-	if groupOf(ctx, io, s.Image) != "" { // before its mirroring is stopped
-		err = errTooManyLinks
-	} else if err = stopMirroring(ctx, io, s.Image); err == nil {
-		_, err = rbd.TrashMove(ctx, io, s.Image, rbd.MoveOptions{Delay: delay})
+	old := c.before(ctx, release20)
+	if old {
+		c.willExpire(ctx, s, until, delay)
 	}
+	err = moveToTrash(ctx, io, s.Image, rbd.MoveOptions{Delay: delay, InGroup: old})
 	switch {
 	case errors.Is(err, errTooManyLinks):
 		return &cli.UsageError{Code: exitCode(err), Msg: fmt.Sprintf(textInGroup, ""), Err: err}
 	case err != nil:
 		return failed(err, "rbd: deferred delete error")
+	case !old:
+		c.willExpire(ctx, s, until, delay)
 	}
+	return nil
+}
+
+// willExpire says until when an image is kept in the trash: since 18.2, which says
+// it before it knows whether the image can go there.
+func (c *call) willExpire(ctx context.Context, s spec, until time.Time, delay time.Duration) {
 	if delay >= time.Second && !c.before(ctx, release18) {
 		c.printf("rbd: image %s will expire at %s\n", s.Image, until.Local().Format("2006-01-02T15:04:05.000000-0700"))
 	}
-	return nil
+}
+
+// moveToTrash stops the mirroring of an image and moves it to the trash, which is
+// refused for images in groups since 20.2.
+func moveToTrash(ctx context.Context, io *rados.IoCtx, name string, o rbd.MoveOptions) error {
+	if !o.InGroup && groupOf(ctx, io, name) != "" { // before its mirroring is stopped
+		return errTooManyLinks
+	}
+	if err := stopMirroring(ctx, io, name); err != nil {
+		return err
+	}
+	_, err := rbd.TrashMove(ctx, io, name, o)
+	return err
 }
 
 // stopMirroring ends the mirroring of an image that goes to the trash.
@@ -194,10 +214,12 @@ func trashPurge(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	expired, err := parseDate(c.String("expired-before"), time.Now())
-	if err != nil {
-		c.warnf("%s: invalid date ‘%s’", c.dateProgram(ctx), c.String("expired-before"))
-		return failed(err, "rbd: error calling /bin/date")
+	expired := time.Now()
+	if before := c.String("expired-before"); threshold == rbd.NoThreshold { // else rbd pays no heed to it
+		if expired, err = parseDate(before, expired); err != nil {
+			c.warnf("%s: invalid date ‘%s’", c.dateProgram(ctx), before)
+			return failed(err, "rbd: error calling /bin/date")
+		}
 	}
 	p, done := c.progressToEnd("Removing images")
 	err = rbd.TrashPurge(ctx, io, rbd.PurgeOptions{Expired: expired, Threshold: threshold, Progress: p})
