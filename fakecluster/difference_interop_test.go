@@ -429,15 +429,3 @@ func (b *builder) read() {
 		b.show = append(b.show, func() string { return sum(res.Bytes()) })
 	}
 }
-
-// sum shows data by its length, first and last byte.
-func sum(p []byte) string {
-	if len(p) < 40 {
-		return fmt.Sprintf("%q", p)
-	}
-	h := uint64(14695981039346656037)
-	for _, c := range p {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return fmt.Sprintf("%d bytes %x", len(p), h)
-}

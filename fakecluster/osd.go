@@ -320,7 +320,7 @@ func (s *osdSession) perform(h *heldOp, v verdict) pg.Outcome {
 		return pg.Outcome{}
 	}
 	g := p.groups[seed]
-	req := &pg.Request{Op: o, Peer: s, Addr: s.addr, Epoch: view.epoch, Pool: p.settings, Classes: c.classes}
+	req := &pg.Request{Op: o, Peer: s, Addr: s.addr, Epoch: view.epoch, Pool: p.settings, Classes: c.classes, Release: c.opt.release}
 	if v.errno != 0 {
 		return refused(g, req, v.errno)
 	}

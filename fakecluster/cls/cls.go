@@ -224,12 +224,9 @@ func dropKey(o Object, key string) {
 }
 
 // each calls f for the pairs whose keys begin with prefix and are above after,
-// in order, until f wants no more. The keys' prefix is cut off. It fails with
-// ErrNotFound when the object is missing.
+// in order, until f wants no more. The keys' prefix is cut off. An object
+// that is missing has none: requests that only read do not get so far.
 func each(o Object, prefix, after string, f func(name string, v []byte) (more bool, err error)) error {
-	if !o.Exists() {
-		return errno.ErrNotFound
-	}
 	const page = 64
 	last := prefix + after
 	for {

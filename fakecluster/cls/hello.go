@@ -2,8 +2,8 @@ package cls
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -23,9 +23,9 @@ func helloMethods() map[string]method {
 	return map[string]method{
 		"say_hello":                  read(sayHello),
 		"record_hello":               write(recordHello),
-		"write_return_data":          write(writeReturnData("you might see this")),
-		"writes_dont_return_data":    write(writeReturnData("you will never see this")),
-		"write_too_much_return_data": write(writeReturnData(strings.Repeat("more than fits into a write's reply. ", 30))),
+		"write_return_data":          write(writeReturnData),
+		"writes_dont_return_data":    write(writeReturnData),
+		"write_too_much_return_data": write(writeTooMuch),
 		"replay":                     read(func(o Object, _ *denc.Reader) ([]byte, error) { return o.Read(0, maxReplay), exists(o) }),
 		"turn_it_to_11":              write(turnItTo11),
 		// A writer may not read, nor a reader write.
@@ -71,14 +71,18 @@ func origin(o Object) []byte {
 	return fmt.Appendf(nil, "%s %s", name, addr)
 }
 
-func writeReturnData(answer string) handler {
-	return func(o Object, in *denc.Reader) ([]byte, error) {
-		o.SetXattr("foo", []byte("bar"))
-		if in.Len() > 0 {
-			return []byte("too much input data!"), errno.ErrInvalid
-		}
-		return []byte(answer), positive(42)
+func writeReturnData(o Object, in *denc.Reader) ([]byte, error) {
+	o.SetXattr("foo", []byte("bar"))
+	if in.Len() > 0 {
+		return []byte("too much input data!"), errno.ErrInvalid
 	}
+	return []byte("you might see this"), positive(42)
+}
+
+// writeTooMuch answers with more than fits into a write's reply.
+func writeTooMuch(o Object, _ *denc.Reader) ([]byte, error) {
+	o.SetXattr("foo", []byte("bar"))
+	return bytes.Repeat([]byte("much more "), 52), positive(42)
 }
 
 func turnItTo11(o Object, in *denc.Reader) ([]byte, error) {
@@ -90,6 +94,20 @@ func turnItTo11(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
+// parseNumber reads a number as C's strtod does: space before it, hexadecimal ones,
+// nothing and what is too large are all right.
+func parseNumber(s string) (v float64, ok bool) {
+	s = strings.TrimLeft(s, " \t\n\v\f\r")
+	if s == "" {
+		return 0, true
+	}
+	if hex := strings.TrimLeft(s, "+-"); len(hex) > 2 && (hex[:2] == "0x" || hex[:2] == "0X") && !strings.ContainsAny(hex, "pP") {
+		s += "p0"
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	return v, (err == nil || errors.Is(err, strconv.ErrRange)) && !strings.Contains(s, "_")
+}
+
 // numopsMethods are those of class numops: arithmetic on decimal numbers in the
 // omap.
 func numopsMethods() map[string]method {
@@ -99,21 +117,18 @@ func numopsMethods() map[string]method {
 			if in.Err() != nil {
 				return nil, errno.ErrInvalid
 			}
-			diff, err := strconv.ParseFloat(text, 64)
-			if err != nil {
+			diff, ok := parseNumber(text)
+			if !ok {
 				return nil, errno.ErrInvalid
 			}
 			value := 0.0
-			if p, ok := o.Omap(key); ok && len(p) > 0 {
-				if value, err = strconv.ParseFloat(string(p), 64); err != nil {
+			if p, there := o.Omap(key); there {
+				if value, ok = parseNumber(string(p)); !ok {
 					return nil, errno.ErrBadMessage
 				}
 			}
-			value = f(value, diff)
-			if math.IsInf(value, 0) || math.IsNaN(value) {
-				return nil, errno.ErrOverflow
-			}
-			o.SetOmap(key, strconv.AppendFloat(nil, value, 'g', -1, 64))
+			text = strconv.FormatFloat(f(value, diff), 'g', 10, 64)
+			o.SetOmap(key, []byte(strings.TrimPrefix(strings.ToLower(text), "+"))) // inf, as C writes it
 			return nil, nil
 		})
 	}

@@ -196,6 +196,9 @@ func dirStateSet(o Object, in *denc.Reader) ([]byte, error) {
 	if in.Err() != nil || state > wire.DirAddDisabled {
 		return nil, errno.ErrInvalid
 	}
+	if err := exists(o); err != nil {
+		return nil, err
+	}
 	if state == wire.DirAddDisabled {
 		err := each(o, wire.PrefixName, "", func(string, []byte) (bool, error) { return false, errno.ErrBusy })
 		if err != nil {

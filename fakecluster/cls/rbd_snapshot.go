@@ -318,7 +318,7 @@ func snapshotSetLimit(o Object, in *denc.Reader) ([]byte, error) {
 			return true, nil
 		})
 	}
-	if err != nil {
+	if err != nil && !missing(err) {
 		return nil, err
 	}
 	if limit < count+uint64(len(old.snaps)) {

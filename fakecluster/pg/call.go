@@ -28,5 +28,8 @@ func (t *txn) call(op *wire.Op) (msgr2.Data, int32) {
 		return msgr2.Data{}, r
 	}
 	out, r := t.req.Classes.Call(&Object{t}, class, method, in)
+	e := op.Extent()
+	e.Len = uint64(len(out)) // where a read has the number of bytes
+	op.SetExtent(e)
 	return msgr2.NewData(out), r
 }

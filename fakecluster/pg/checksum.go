@@ -13,10 +13,23 @@ import (
 )
 
 func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
-	if !t.there() {
-		return msgr2.Data{}, noent
-	}
 	a := op.Checksum()
+	size, chunk := t.size(), uint64(a.ChunkSize)
+	if chunk > 0 && (a.Len == 0 || a.Len%chunk != 0) {
+		return msgr2.Data{}, inval
+	}
+	switch {
+	case a.Off == 0 && a.Len == 0:
+		a.Len = size
+	case a.Off >= size:
+		return msgr2.Data{}, 0 // not even a count
+	case a.Len > size-a.Off:
+		a.Len = size - a.Off
+		op.SetChecksum(a)
+		if chunk > 0 && a.Len%chunk != 0 {
+			return msgr2.Data{}, inval
+		}
+	}
 	r := reader(op)
 	var seed uint64
 	switch a.Type {
@@ -30,19 +43,7 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 	if r.Err() != nil {
 		return msgr2.Data{}, inval
 	}
-	size := t.size()
-	if a.Off == 0 && a.Len == 0 {
-		a.Len = size
-	} else if a.Off >= size {
-		return msgr2.Data{}, 0 // not even a count
-	} else {
-		a.Len = min(a.Len, size-a.Off)
-	}
-	if a.Len > 0 && a.ChunkSize != 0 && a.Len%uint64(a.ChunkSize) != 0 {
-		return msgr2.Data{}, inval
-	}
 	op.SetChecksum(a)
-	chunk := uint64(a.ChunkSize)
 	if chunk == 0 {
 		chunk = a.Len
 	}

@@ -3,6 +3,7 @@ package pg
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -23,7 +25,7 @@ var (
 func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 	if op.Code == wire.OpGetXattrs {
 		if !t.stored {
-			return msgr2.Data{}, noent
+			return msgr2.NewData(wire.AppendOmap(nil, nil)), noent
 		}
 		return msgr2.NewData(wire.AppendOmap(nil, t.at.xattrs)), 0
 	}
@@ -121,7 +123,14 @@ const (
 )
 
 func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
-	// Within a vector that writes, an object that is not there has an empty omap.
+	// Within a vector that writes, an object that is not there has an empty omap;
+	// one that the vector has made has none yet.
+	switch op.Code {
+	case wire.OpOmapGetKeys, wire.OpOmapGetVals, wire.OpOmapCmp:
+		if !t.stored && t.now().hasOmap {
+			return msgr2.Data{}, noent
+		}
+	}
 	r := reader(op)
 	switch op.Code {
 	case wire.OpOmapGetKeys:
@@ -182,6 +191,9 @@ func (t *txn) omapPage(after, prefix string, limit uint64) wire.OmapGetValsOutpu
 }
 
 func (t *txn) compareOmap(op *wire.Op) int32 {
+	if !t.there() {
+		return noent
+	}
 	r := reader(op)
 	m := wire.DecodeOmapAssertions(r)
 	if r.Err() != nil {
@@ -213,7 +225,7 @@ func (t *txn) stepOmapWrite(op *wire.Op) int32 {
 		if r.Err() != nil {
 			return inval
 		}
-		t.create()
+		t.markOmap()
 		for k, v := range m {
 			t.setOmap(k, v)
 		}
@@ -227,7 +239,9 @@ func (t *txn) stepOmapWrite(op *wire.Op) int32 {
 	}
 	switch op.Code {
 	case wire.OpOmapClear:
-		t.clearOmap()
+		if t.o.head.hasOmap {
+			t.clearOmap()
+		}
 	case wire.OpOmapRmKeys:
 		keys := wire.DecodeStringSet(r)
 		if r.Err() != nil {
@@ -277,12 +291,14 @@ func (g *Group) doPG(r *Request) *wire.OSDOpReply {
 		default:
 			result = notsup
 		}
-		op.Data, op.Rval = out, result
+		op.Data, op.Rval = out, 0 // only the whole has a result
 		if result < 0 {
 			break
 		}
 	}
-	return g.reply(r, result)
+	rep := g.reply(r, result)
+	rep.UserVersion = g.userVersion
+	return rep
 }
 
 // listFilter reads which objects a listing is to show: class hello's only
@@ -297,39 +313,81 @@ func listFilter(r *denc.Reader) (keep func(*object) bool, result int32) {
 		return nil, inval
 	}
 	attr, value := r.String(), r.String()
-	if r.Err() != nil || len(attr) < 2 || attr[0] != '_' {
+	if r.Err() != nil {
 		return nil, inval
 	}
 	return func(o *object) bool {
+		// The store's names of attributes begin with a character of its own.
+		if attr == "" || attr[0] != '_' {
+			return false
+		}
 		v, ok := o.head.xattrs[attr[1:]]
 		return ok && string(v) == value
 	}, 0
 }
 
+// list lists heads. What a page's size counts is what lies in the store: clones,
+// and heads that the listing does not show, as well.
 func (g *Group) list(r *Request, op *wire.Op, in []byte, keep func(*object) bool) (msgr2.Data, int32) {
 	rd := denc.NewReader(in)
 	var from wire.HObject
 	if from.Decode(rd); rd.Err() != nil {
 		return msgr2.Data{}, inval
 	}
-	if from.Pool == math.MinInt64 || from.Pool < 0 {
-		from = wire.HObject{Pool: r.Pool.ID}
+	if r.Op.Snap != wire.SnapHead {
+		return msgr2.Data{}, inval
+	}
+	end := g.end(r.Pool)
+	least := from == osdmap.MinHObject()
+	start := wire.HObject{Pool: r.Pool.ID, Hash: g.pg.Seed}
+	if !from.Max && from.Compare(end) >= 0 || !least && from.Compare(start) < 0 {
+		return msgr2.Data{}, inval
+	}
+	limit := min(op.Pgls().Count, maxListed)
+	if limit == 0 {
+		none := wire.PgnlsReply{Next: from}
+		return msgr2.NewData(none.Append(nil)), 0
 	}
 	var out wire.PgnlsReply
-	limit := op.Pgls().Count
-	for _, o := range g.inOrder() {
-		at := o.position(r.Pool.ID)
-		if at.Compare(from) < 0 || !g.listed(r, o) || keep != nil && !keep(o) {
+	var count uint64
+	for at, o := range g.stored(r.Pool.ID) {
+		if !least && at.Compare(from) < 0 {
 			continue
 		}
-		if uint64(len(out.Entries)) >= limit {
-			out.Next = at.HObject
+		if count == limit {
+			out.Next = at
 			return msgr2.NewData(out.Append(nil)), 0
 		}
-		out.Entries = append(out.Entries, wire.PgnlsEntry{Namespace: o.name.Namespace, Name: o.name.Object, Locator: o.name.Key})
+		count++
+		if at.Snap == wire.SnapHead && g.listed(r, o) && (keep == nil || keep(o)) {
+			out.Entries = append(out.Entries, wire.PgnlsEntry{Namespace: o.name.Namespace, Name: o.name.Object, Locator: o.name.Key})
+		}
 	}
-	out.Next = g.end(r.Pool)
+	out.Next = end
 	return msgr2.NewData(out.Append(nil)), 1
+}
+
+// maxListed is osd_max_pgls.
+const maxListed = 1024
+
+// stored yields all that an OSD's store holds for the group, in order: clones
+// before their heads, and a head also when it was removed but has clones.
+func (g *Group) stored(pool int64) iter.Seq2[wire.HObject, *object] {
+	return func(yield func(wire.HObject, *object) bool) {
+		for _, o := range g.inOrder() {
+			at := o.position(pool).HObject
+			for _, c := range o.clones {
+				at.Snap = c.id
+				if !yield(at, o) {
+					return
+				}
+			}
+			at.Snap = wire.SnapHead
+			if !yield(at, o) {
+				return
+			}
+		}
+	}
 }
 
 // listed reports whether a listing by r shows o.
@@ -337,9 +395,7 @@ func (g *Group) listed(r *Request, o *object) bool {
 	if ns := r.Op.Locator.Namespace; ns != wire.AllNamespaces && ns != o.name.Namespace {
 		return false
 	}
-	t := &txn{g: g, o: o, req: r}
-	_, _, ok := t.resolve(r.Op.Snap)
-	return ok
+	return true // a removed head that has clones, too
 }
 
 // end returns where the group that follows in the order of hashes begins.

@@ -36,6 +36,7 @@ type Name struct {
 type content struct {
 	data    store.Bytes
 	omap    store.Omap
+	hasOmap bool              // it counts as one with an omap, even if that is empty
 	xattrs  map[string][]byte // replaced, never changed, once a clone exists
 	mtime   denc.Time
 	version uint64 // user version

@@ -161,6 +161,7 @@ func (c *content) read(r *savefile.Reader, older *content) error {
 	if err := c.readPairs(r, keys); err != nil {
 		return err
 	}
+	c.hasOmap = c.omap.Len() > 0 || len(c.omap.Header) > 0
 	c.data.Truncate(size)
 	return c.readRuns(r, pieces, older)
 }

@@ -45,6 +45,8 @@ type Request struct {
 	Addr  entity.Addr // of the client
 	Epoch uint32      // of the OSD's map
 	Pool  Pool
+	// Release is the OSD's: 16, 18 or 20.
+	Release int
 	// Classes executes object class methods; nil knows none.
 	Classes Classes
 	// Sources holds, for the copy-from operations of the vector in order, what
@@ -77,17 +79,36 @@ type Outcome struct {
 
 // snapc returns the snap context that a write to o is made under.
 func (r *Request) snapc(o *object) wire.SnapContext {
+	sc := r.sentContext()
+	if sc.Seq < o.seq {
+		return wire.SnapContext{Seq: o.seq}
+	}
+	return sc
+}
+
+// sentContext returns the snap context that came with the request, or the pool's
+// own, without snapshots that are gone.
+func (r *Request) sentContext() wire.SnapContext {
 	sc := r.Op.SnapC
 	if r.Pool.PoolSnaps != nil {
 		sc = *r.Pool.PoolSnaps
-	}
-	if sc.Seq < o.seq {
-		return wire.SnapContext{Seq: o.seq}
 	}
 	if r.Pool.Removed != nil && slices.ContainsFunc(sc.Snaps, r.Pool.Removed) {
 		sc.Snaps = slices.DeleteFunc(slices.Clone(sc.Snaps), r.Pool.Removed)
 	}
 	return sc
+}
+
+// validContext reports whether a snap context's ids descend from its sequence.
+func validContext(sc wire.SnapContext) bool {
+	last := sc.Seq
+	for i, id := range sc.Snaps {
+		if id > last || i > 0 && id == last {
+			return false
+		}
+		last = id
+	}
+	return true
 }
 
 // MayWrite reports whether the vector is one that the OSD orders as a write,
@@ -143,10 +164,18 @@ func (g *Group) reply(r *Request, result int32) *wire.OSDOpReply {
 	}
 }
 
+// replyEarly is reply to a request that is not executed, or not again: an OSD
+// answers these elsewhere, and acknowledges only what the client asked for.
+func (g *Group) replyEarly(r *Request, result int32) *wire.OSDOpReply {
+	clearOutputs(r.Op.Ops)
+	rep := g.reply(r, result)
+	rep.Flags = r.Op.Flags
+	return rep
+}
+
 // Refuse answers a request with an error, without executing it.
 func (g *Group) Refuse(r *Request, e errno.Errno) *wire.OSDOpReply {
-	clearOutputs(r.Op.Ops)
-	return g.reply(r, e.Result())
+	return g.replyEarly(r, e.Result())
 }
 
 func clearOutputs(ops []wire.Op) {
@@ -180,9 +209,13 @@ func (g *Group) Do(r *Request) Outcome {
 	if result == 0 && write && m.Snap != wire.SnapHead {
 		result = inval
 	}
+	for i := range m.Ops {
+		if result == 0 && (m.Ops[i].Code == wire.OpListSnaps) != (m.Snap == wire.SnapDir) {
+			result = inval
+		}
+	}
 	if result != 0 {
-		clearOutputs(m.Ops)
-		return Outcome{Reply: g.reply(r, result)}
+		return Outcome{Reply: g.replyEarly(r, result)}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -224,8 +257,7 @@ func (g *Group) pending(id wire.ReqID) *Write {
 }
 
 func (g *Group) repeat(r *Request, d *dup) *wire.OSDOpReply {
-	clearOutputs(r.Op.Ops)
-	rep := g.reply(r, d.result)
+	rep := g.replyEarly(r, d.result)
 	if len(d.ops) > 0 {
 		rep.Ops = d.ops
 	}
@@ -236,8 +268,7 @@ func (g *Group) repeat(r *Request, d *dup) *wire.OSDOpReply {
 
 // missing answers a read of an object that is not there.
 func (g *Group) missing(r *Request) *wire.OSDOpReply {
-	clearOutputs(r.Op.Ops)
-	return g.reply(r, noent)
+	return g.replyEarly(r, noent)
 }
 
 // run finds what the request is about, executes it and answers.
@@ -257,10 +288,19 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		}
 	}
 	if write && m.Flags&wire.FlagOrderSnap != 0 && r.Pool.PoolSnaps == nil && m.SnapC.Seq < o.seq {
-		clearOutputs(m.Ops)
-		return Outcome{Reply: g.reply(r, errno.ErrOldSnapContext.Result())}
+		return Outcome{Reply: g.replyEarly(r, errno.ErrOldSnapContext.Result())}
 	}
-	result := t.execute()
+	if write && !validContext(r.sentContext()) {
+		clearOutputs(m.Ops)
+		return Outcome{Reply: g.reply(r, inval)}
+	}
+	existed := o.exists
+	result, full := t.execute(), false
+	if t.sourceFailed != 0 {
+		t.rollback()
+		rep := g.replyEarly(r, t.sourceFailed)
+		return Outcome{Reply: rep}
+	}
 	version := o.head.version
 	if t.onClone {
 		version = t.at.version
@@ -270,7 +310,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 			t.rollback()
 			return Outcome{}
 		}
-		result = r.Pool.Full.Result()
+		result, full = r.Pool.Full.Result(), true
 	}
 	if result >= 0 && t.changed && write {
 		result = t.sealOutputs(result)
@@ -280,10 +320,24 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		g.seen(o)
 		rep := g.reply(r, result)
 		rep.UserVersion = version
-		if write {
-			g.remember(m.ReqID, &dup{result: result, version: wire.EVersion{Version: g.version, Epoch: r.Epoch}, userVersion: version})
+		switch {
+		case result == noent:
+			rep.UserVersion = g.userVersion // the next one will be higher
+		case !write:
+			rep.UserVersion = 0
+		}
+		if write && !full {
+			g.logError(r, result)
 		}
 		return Outcome{Reply: rep}
+	}
+	if t.changed && !existed && !o.exists && len(o.clones) == 0 {
+		// What was made and removed at once was never there.
+		t.rollback()
+		t.changed = false
+		if t.copied > 0 {
+			version = t.copied
+		}
 	}
 	if !t.changed {
 		t.undo = nil
@@ -291,6 +345,9 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		g.apply(t)
 		rep := g.reply(r, result)
 		rep.UserVersion = version
+		if write {
+			g.logError(r, result)
+		}
 		return Outcome{Reply: rep}
 	}
 	t.commit()
@@ -308,6 +365,21 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	return Outcome{Reply: rep, Wrote: true, Write: held}
 }
 
+// errorsInLog is the release from which on OSDs remember what each operation of a
+// failed write had for a result.
+const errorsInLog = 18
+
+// logError notes a write that failed or did nothing: its answer is remembered, and
+// it takes a place in the log.
+func (g *Group) logError(r *Request, result int32) {
+	g.version++
+	d := &dup{result: result, version: wire.EVersion{Version: g.version, Epoch: r.Epoch}}
+	if r.Op.Flags&wire.FlagReturnVec != 0 || r.Release >= errorsInLog {
+		d.ops = slices.Clone(r.Op.Ops)
+	}
+	g.remember(r.Op.ReqID, d)
+}
+
 // sealOutputs does what an OSD does to the results of a write: without
 // RETURNVEC they are thrown away, with it they must be small.
 func (t *txn) sealOutputs(result int32) int32 {
@@ -315,7 +387,6 @@ func (t *txn) sealOutputs(result int32) int32 {
 	if t.req.Op.Flags&wire.FlagReturnVec == 0 {
 		for i := range ops {
 			ops[i].Data = msgr2.Data{}
-			ops[i].Rval = min(ops[i].Rval, 0)
 		}
 		return 0
 	}
@@ -341,7 +412,7 @@ func (t *txn) execute() int32 {
 	for i := range ops {
 		t.index = i
 		op := &ops[i]
-		in := op.Data
+		before := result
 		result = 0
 		if t.req.Fail != nil {
 			result = t.req.Fail(i, op)
@@ -353,9 +424,11 @@ func (t *txn) execute() int32 {
 		} else {
 			op.Data = msgr2.Data{}
 		}
-		_ = in
+		if result == 0 && keepsResult(op.Code) {
+			result = max(before, 0)
+		}
 		op.Rval = result
-		if result < 0 && op.Flags&wire.OpFlagFailOK != 0 {
+		if result < 0 && op.Flags&wire.OpFlagFailOK != 0 && t.sourceFailed == 0 {
 			result = 0
 		}
 		if result < 0 {
@@ -366,6 +439,16 @@ func (t *txn) execute() int32 {
 		}
 	}
 	return result
+}
+
+// keepsResult reports whether an operation that succeeds leaves the result of the
+// one before it (which may be positive), as some do in an OSD.
+func keepsResult(code wire.OpCode) bool {
+	switch code {
+	case wire.OpStat, wire.OpAssertVer, wire.OpOmapGetKeys, wire.OpOmapGetVals, wire.OpOmapGetHeader, wire.OpOmapGetByKeys, wire.OpOmapCmp:
+		return true
+	}
+	return false
 }
 
 // reader is a Reader over an operation's whole input.

@@ -14,6 +14,7 @@ func (g *Group) Trim(snap uint64) int {
 			if !slices.Contains(c.snaps, snap) {
 				continue
 			}
+			g.version += 2 // the clone's and the head's entries in an OSD's log
 			c.snaps = slices.DeleteFunc(slices.Clone(c.snaps), func(s uint64) bool { return s == snap })
 			if len(c.snaps) > 0 {
 				break
@@ -25,7 +26,6 @@ func (g *Group) Trim(snap uint64) int {
 			}
 			o.clones = slices.Delete(slices.Clone(o.clones), i, i+1)
 			gone++
-			g.version++
 			break
 		}
 		g.drop(o)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbdm/rbdm/fakecluster/store"
 	"github.com/rbdm/rbdm/msgr2"
+	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -26,16 +27,21 @@ type txn struct {
 	// stored says that the OSD's store had the object before the vector: with
 	// clones, a removed head stays there, empty.
 	stored bool
-	// omapCleared says that the object counts as one without an omap.
-	omapCleared bool
+	// sourceFailed is why what copy-from is to copy cannot be read. The vector
+	// then ends without a trace.
+	sourceFailed int32
 	// index is the operation in execution, lastReader the last one that reads.
 	index, lastReader int
 
-	changed  bool   // something is to be logged
-	prepared bool   // the clone that the snap context demands was made
-	before   uint64 // the head's size before the vector
-	modified store.Ranges
-	undo     []func()
+	changed    bool      // something is to be logged
+	copied     uint64    // user version of what was copied
+	copiedTime denc.Time // and when it was changed
+	visible    bool      // and users see it: the user version rises
+	quiet      bool      // the operation in execution is nothing that users see
+	cloned     bool      // the clone that the snap context demands was made
+	before     uint64    // the head's size before the vector
+	modified   store.Ranges
+	undo       []func()
 
 	dataSaved, attrsSaved, headSaved bool
 
@@ -72,7 +78,7 @@ func (t *txn) readData(off, n uint64) msgr2.Data {
 // omap is what reads of the omap see: what was there before, unless the vector
 // has cleared it and set nothing since.
 func (t *txn) omap() *store.Omap {
-	if t.omapCleared {
+	if !t.now().hasOmap {
 		return &store.Omap{}
 	}
 	return &t.at.omap
@@ -82,13 +88,16 @@ func (t *txn) omap() *store.Omap {
 // demands, and keeps what undoing needs.
 func (t *txn) touch() {
 	t.changed = true
+	t.visible = t.visible || !t.quiet
 	if t.headSaved {
 		return
 	}
 	t.headSaved = true
 	o := t.o
-	exists, mtime, version := o.exists, o.head.mtime, o.head.version
-	t.undo = append(t.undo, func() { o.exists, o.head.mtime, o.head.version = exists, mtime, version })
+	exists, mtime, version, hasOmap := o.exists, o.head.mtime, o.head.version, o.head.hasOmap
+	t.undo = append(t.undo, func() {
+		o.exists, o.head.mtime, o.head.version, o.head.hasOmap = exists, mtime, version, hasOmap
+	})
 	if t.at == &o.head && t.lastReader >= t.index {
 		before := content{version: version, mtime: mtime}
 		if exists {
@@ -113,6 +122,7 @@ func (t *txn) makeClone() {
 		c.overlap = store.Ranges{}.Add(0, o.head.data.Size())
 		c.content = o.head.clone()
 		o.clones = append(o.clones, c)
+		t.cloned = true
 		t.undo = append(t.undo, func() { o.clones = o.clones[:len(o.clones)-1] })
 	}
 	if sc.Seq > o.seq {
@@ -180,7 +190,7 @@ func (t *txn) remove() {
 	o := t.o
 	t.modified = t.modified.Add(0, o.head.data.Size())
 	o.exists = false
-	o.head.data, o.head.omap, o.head.xattrs = store.Bytes{}, store.Omap{}, nil
+	o.head.data, o.head.omap, o.head.xattrs, o.head.hasOmap = store.Bytes{}, store.Omap{}, nil, false
 	t.effects.dropWatches = true
 }
 
@@ -219,8 +229,7 @@ func (t *txn) saveOmap() {
 }
 
 func (t *txn) setOmap(key string, v []byte) {
-	t.create()
-	t.omapCleared = false
+	t.markOmap()
 	o := t.o
 	old, had := o.head.omap.Get(key)
 	t.undo = append(t.undo, func() {
@@ -243,18 +252,23 @@ func (t *txn) removeOmap(key string) {
 }
 
 func (t *txn) setOmapHeader(v []byte) {
-	t.create()
-	t.omapCleared = false
+	t.markOmap()
 	o, old := t.o, t.o.head.omap.Header
 	t.undo = append(t.undo, func() { o.head.omap.Header = old })
 	o.head.omap.Header = slices.Clone(v)
+}
+
+// markOmap makes an object that counts as one with an omap.
+func (t *txn) markOmap() {
+	t.create()
+	t.o.head.hasOmap = true
 }
 
 func (t *txn) clearOmap() {
 	t.touch()
 	t.saveOmap()
 	t.o.head.omap.Clear()
-	t.omapCleared = true
+	t.o.head.hasOmap = false
 }
 
 func (t *txn) removeOmapRange(first, end string) {
@@ -270,7 +284,7 @@ func (t *txn) replace(c content) {
 	t.saveAttrs()
 	t.saveOmap()
 	h := &t.o.head
-	h.data, h.omap, h.xattrs = c.data, c.omap, c.xattrs
+	h.data, h.omap, h.xattrs, h.hasOmap = c.data, c.omap, c.xattrs, c.hasOmap
 }
 
 // grew reports whether the vector takes space, as an OSD counts: there is an
@@ -288,9 +302,22 @@ func (t *txn) commit() {
 		last.overlap = last.overlap.Subtract(t.modified)
 	}
 	t.g.version++
-	t.g.userVersion = max(t.g.userVersion, o.head.version) + 1
-	o.head.version = t.g.userVersion
-	if !t.req.Op.ModTime.IsZero() {
+	if t.cloned {
+		t.g.version++ // a clone has an entry of its own in an OSD's log
+	}
+	switch {
+	case t.copied > 0 && !t.visible:
+		o.head.version = t.copied
+		t.g.userVersion = max(t.g.userVersion, t.copied)
+	case t.visible:
+		// Not below the version in the log, which is all that old clients see.
+		t.g.userVersion = max(max(t.g.userVersion, o.head.version)+1, t.g.version)
+		o.head.version = t.g.userVersion
+	}
+	switch {
+	case t.copied > 0:
+		o.head.mtime = t.copiedTime
+	case !t.req.Op.ModTime.IsZero():
 		o.head.mtime = t.req.Op.ModTime
 	}
 }

@@ -187,7 +187,7 @@ func (b *Bytes) Read(off, n uint64) msgr2.Data {
 // Extents returns which parts of the range were written, ascending; parts that
 // touch are one.
 func (b *Bytes) Extents(off, n uint64) []Range {
-	if off >= b.size {
+	if off >= b.size || n == 0 {
 		return nil
 	}
 	end := off + min(n, b.size-off)

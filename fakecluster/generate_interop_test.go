@@ -1,0 +1,354 @@
+//go:build interop
+
+package fakecluster_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados/wire"
+)
+
+// maker makes the steps of a script.
+type maker struct {
+	r     *rand.Rand
+	kind  string // of the pool
+	snaps int    // made so far
+	gone  map[int]bool
+	rel   int
+	theme int // what most steps are about
+
+	writes, reads bool // of the step under way
+	first         bool // the operation under way is the step's first
+	copied        bool // the step under way copies from another
+	keyed         bool // the step under way sets keys
+	alone         bool // the step under way has but one operation
+	object        string
+}
+
+func newMaker(seed uint64, kind string, release int) *maker {
+	r := rand.New(rand.NewPCG(seed, 7))
+	return &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: r.IntN(6)}
+}
+
+func (m *maker) chance(percent int) bool { return m.r.IntN(100) < percent }
+
+func pick[T any](m *maker, l ...T) T { return l[m.r.IntN(len(l))] }
+
+// step makes the next step.
+func (m *maker) step() rawStep {
+	st := rawStep{Do: "op", Snap: snapHead, Seq: snapNone, Mtime: 1_000_000_000 + m.r.Uint32N(1000)}
+	st.Object = fmt.Sprint("o", m.r.IntN(4))
+	switch n := m.r.IntN(1000); {
+	case n < 30 && m.snaps < 12:
+		m.snaps++
+		return rawStep{Do: "snap", Snap: snapHead, Seq: snapNone}
+	case n < 32 && m.snaps > 0:
+		i := m.r.IntN(m.snaps)
+		if m.gone[i] {
+			break // what a second removal does to the ids is up to the monitors
+		}
+		m.gone[i] = true
+		return rawStep{Do: "unsnap", Snap: i, Seq: snapNone}
+	case n < 50:
+		return rawStep{Do: "again", Snap: snapHead, Seq: snapNone}
+	case n < 60:
+		return rawStep{Do: "events", Snap: snapHead, Seq: snapNone}
+	case n < 80:
+		return m.notify(st)
+	case n < 120:
+		return m.listing(st)
+	case n < 150:
+		st.Flags, st.Snap = wire.FlagRead, snapDir
+		st.Ops = []rawOp{{Name: "listsnaps", Code: wire.OpListSnaps}}
+		return st
+	case n < 170:
+		return m.oddMessage(st)
+	}
+	if m.theme == 0 && m.chance(70) || m.chance(15) {
+		st.Object = "c" + st.Object[1:]
+		m.classStep(&st)
+		return st
+	}
+	m.vector(&st)
+	return st
+}
+
+// finish sets what follows from the operations.
+func (m *maker) finish(st *rawStep) {
+	for _, o := range st.Ops {
+		if o.Code.IsWrite() {
+			m.writes = true
+		} else {
+			m.reads = true
+		}
+	}
+	if m.writes {
+		st.Flags |= wire.FlagWrite
+	}
+	if m.reads {
+		st.Flags |= wire.FlagRead
+	}
+	if m.writes {
+		m.context(st)
+		// What comes before a copy is done twice, and answered twice.
+		if m.chance(12) && !m.copied {
+			st.Flags |= wire.FlagReturnVec
+		}
+		if m.chance(5) {
+			st.Flags |= wire.FlagOrderSnap
+		}
+		if m.chance(3) {
+			st.Flags |= wire.FlagFullTry
+		}
+		if m.chance(3) {
+			st.Flags |= wire.FlagRWOrdered
+		}
+		return
+	}
+	if m.snaps > 0 && m.chance(40) {
+		st.Snap = m.r.IntN(m.snaps)
+	}
+	if m.chance(2) {
+		st.Snap = pick(m, snapNext, snapNone)
+	}
+}
+
+// context gives a write a snap context: mostly all snapshots there are.
+func (m *maker) context(st *rawStep) {
+	if m.snaps == 0 || m.chance(10) {
+		return
+	}
+	n := m.snaps
+	if m.chance(5) {
+		n = 1 + m.r.IntN(n) // an old one
+	}
+	st.Seq = n - 1
+	for i := n - 1; i >= 0; i-- {
+		if !m.gone[i] && !m.chance(4) {
+			st.Snaps = append(st.Snaps, i)
+		}
+	}
+	switch {
+	case m.chance(1) && len(st.Snaps) > 1:
+		st.Snaps[0], st.Snaps[1] = st.Snaps[1], st.Snaps[0] // not descending
+	case m.chance(1):
+		st.Snaps = append(st.Snaps, snapNone)
+	case m.chance(1):
+		st.Seq = snapNone // below the snapshots
+	case m.chance(1):
+		st.Seq = snapNext
+	}
+}
+
+func (m *maker) vector(st *rawStep) {
+	m.writes, m.reads, m.copied, m.keyed, m.object = false, false, false, false, st.Object
+	n := 1
+	if m.chance(50) {
+		n = 1 + m.r.IntN(5)
+	}
+	kind := m.r.IntN(100)
+	m.alone = n == 1
+	for i := range n {
+		var o rawOp
+		m.first = i == 0
+		switch {
+		case kind < 40:
+			o = m.writeOp()
+		case kind < 75:
+			o = m.readOp()
+		case m.chance(50):
+			o = m.writeOp()
+		default:
+			o = m.readOp()
+		}
+		if m.chance(6) {
+			o.Flags |= pick(m, wire.OpFlagFailOK, wire.OpFlagExcl, wire.OpFlagFadviseDontNeed, wire.OpFlagFadviseRandom, wire.OpFlagFailOK)
+		}
+		if m.chance(2) {
+			m.spoil(&o)
+		}
+		st.Ops = append(st.Ops, o)
+	}
+	if m.chance(4) {
+		st.Key = pick(m, "k1", "k2", st.Object)
+	}
+	if m.chance(4) {
+		st.Space = "b"
+	}
+	m.finish(st)
+}
+
+// spoil damages what an operation carries.
+func (m *maker) spoil(o *rawOp) {
+	switch o.Code {
+	case wire.OpGetXattr, wire.OpSetXattr, wire.OpRmXattr, wire.OpCmpXattr:
+		return // a name longer than what there is crashes OSDs
+	}
+	if o.From != "" || o.List != "" {
+		return
+	}
+	p := unpack(o.Data)
+	switch {
+	case len(p) > 0 && m.chance(60):
+		o.Data = pack(p[:m.r.IntN(len(p))])
+	case m.chance(50):
+		o.Data = pack(append(p, 0, 1, 2))
+	default:
+		o.Data = ""
+	}
+}
+
+func extent(off, n uint64) string {
+	w := wire.Op{}
+	w.SetExtent(wire.Extent{Off: off, Len: n})
+	return trim(w)
+}
+
+func trim(w wire.Op) string { return strings.TrimRight(hex.EncodeToString(w.Union[:]), "0") }
+
+// even gives hexadecimal its last digit back.
+func even(s string) string {
+	if len(s)%2 == 1 {
+		return s + "0"
+	}
+	return s
+}
+
+func (m *maker) off() uint64 {
+	switch n := m.r.IntN(100); {
+	case n < 70:
+		return uint64(m.r.IntN(12)) * 1024
+	case n < 90:
+		return uint64(m.r.IntN(20000))
+	case n < 94:
+		return 4096 * uint64(m.r.IntN(8))
+	case n < 96:
+		return 128<<20 - uint64(m.r.IntN(3))
+	case n < 98:
+		return 128<<20 + uint64(m.r.IntN(3))
+	}
+	return pick(m, 1<<32, 1<<63, ^uint64(0), ^uint64(0)-4095)
+}
+
+func (m *maker) near() uint64 {
+	if m.chance(60) {
+		return uint64(m.r.IntN(12)) * 1024
+	}
+	return uint64(m.r.IntN(20000))
+}
+
+func (m *maker) letter() byte { return byte('a' + m.r.IntN(26)) }
+
+func (m *maker) size() int {
+	if m.chance(5) {
+		return 0
+	}
+	return 1 + m.r.IntN(9000)
+}
+
+func (m *maker) xname() string {
+	if m.chance(2) {
+		// Without a name it is what OSDs keep about the object for themselves.
+		return pick(m, strings.Repeat("n", 100), strings.Repeat("n", 101), strings.Repeat("n", 256), "_", "snapset", "lock.x")
+	}
+	return fmt.Sprint("k", m.r.IntN(5))
+}
+
+func (m *maker) key() string {
+	if m.chance(3) {
+		return pick(m, "", "\x00", "\xff", strings.Repeat("q", 300), "k", "z")
+	}
+	return fmt.Sprint("k", m.r.IntN(8))
+}
+
+func (m *maker) value() []byte {
+	switch m.r.IntN(6) {
+	case 0:
+		return nil
+	case 1:
+		return []byte(fmt.Sprint(m.r.IntN(20)))
+	}
+	return []byte{m.letter()}
+}
+
+func named(name string, code wire.OpCode, w *wire.Op, data []byte) rawOp {
+	o := rawOp{Name: name, Code: code, Data: pack(data)}
+	if w != nil {
+		o.Union = even(trim(*w))
+	}
+	return o
+}
+
+func ranged(name string, code wire.OpCode, off, n uint64, data string) rawOp {
+	return rawOp{Name: name, Code: code, Union: even(extent(off, n)), Data: data}
+}
+
+func (m *maker) notify(st rawStep) rawStep {
+	st.Do, st.Flags = "notify", wire.FlagRead
+	w := wire.Op{}
+	w.SetNotifyCookie(100)
+	in := wire.NotifyInput{Timeout: 20, Payload: m.value()}
+	if m.chance(5) {
+		st.Silent, in.Timeout = true, 1
+	}
+	st.Ops = []rawOp{named("notify", wire.OpNotify, &w, in.Append(nil))}
+	return st
+}
+
+// listing makes a request about the placement group.
+func (m *maker) listing(st rawStep) rawStep {
+	st.Object, st.Flags = "", wire.FlagRead|wire.FlagPGOp
+	w := wire.Op{}
+	w.SetPgls(wire.PglsArg{Count: pick[uint64](m, 1, 2, 3, 50, 0, 1000)})
+	o := rawOp{Name: "pgnls", Code: wire.OpPgnls, Union: even(trim(w)), List: pick(m, "start", "next")}
+	if m.chance(25) {
+		o.Name, o.Code = "pgnlsfilter", wire.OpPgnlsFilter
+		var p []byte
+		for _, s := range []string{"hello", "hello", pick(m, "plain", "hello.hello", "parent", "nothing"), pick(m, "_k1", "_k2", "k1", "_"), string(m.value())} {
+			p = denc.AppendString(p, s)
+		}
+		o.Data = pack(p)
+	}
+	if m.snaps > 0 && m.chance(20) {
+		st.Snap = m.r.IntN(m.snaps)
+	}
+	if m.chance(20) {
+		st.Space = "b"
+	}
+	st.Ops = []rawOp{o}
+	return st
+}
+
+// oddMessage makes a request that no client would send.
+func (m *maker) oddMessage(st rawStep) rawStep {
+	m.vector(&st)
+	switch m.r.IntN(9) {
+	case 0:
+		st.Object = strings.Repeat("n", pick(m, 2048, 2049, 4000))
+	case 1:
+		st.Key = strings.Repeat("n", pick(m, 2048, 2049))
+	case 2:
+		st.Space = strings.Repeat("n", pick(m, 200, 256, 300))
+	case 3:
+		st.Ops, st.Flags = nil, wire.FlagRead // as a write it crashes OSDs
+	case 4:
+		st.Flags |= wire.FlagParallelExec
+	case 5:
+		st.Flags &^= wire.FlagWrite
+	case 6:
+		st.Flags |= wire.FlagWrite
+	case 7:
+		if m.snaps > 0 {
+			st.Snap = m.r.IntN(m.snaps)
+		} else {
+			st.Snap = snapDir
+		}
+	case 8:
+		st.Object = ""
+	}
+	return st
+}
