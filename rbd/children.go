@@ -174,6 +174,7 @@ func (img *Image) ProtectSnapshot(ctx context.Context, id uint64) error {
 		remote: func(r wire.RequestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, true) },
 		done:   rados.ErrBusy,
 		local:  func(ctx context.Context) error { return img.protect(ctx, id) },
+		free:   true,
 	})
 	if err != nil {
 		return fmt.Errorf("protect snapshot %s of image %s: %w", s.Name, img.Name(), err)
@@ -216,6 +217,7 @@ func (img *Image) UnprotectSnapshot(ctx context.Context, id uint64) error {
 		remote: func(r wire.RequestID) []byte { return snapProtectMessage(r, s.Name, s.Namespace, false) },
 		done:   rados.ErrInvalid,
 		local:  func(ctx context.Context) error { return img.unprotect(ctx, id) },
+		free:   true,
 	})
 	if err != nil {
 		return fmt.Errorf("unprotect snapshot %s of image %s: %w", s.Name, img.Name(), err)

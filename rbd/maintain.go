@@ -23,6 +23,15 @@ type maintenance struct {
 	// carried out after all; nil if repeating is harmless.
 	done     error
 	progress Progress
+	// free says that one operation on the header is all of it: as in librbd, it
+	// needs no lock if there is no journal to tell of it.
+	free bool
+}
+
+// needsLock reports whether only the owner of the image's lock may carry m out.
+func (img *Image) needsLock(m maintenance) bool {
+	h := img.header()
+	return h.has(FeatureExclusiveLock) && (!m.free || h.has(FeatureJournaling))
 }
 
 // maintain carries out an operation: here if the image has no exclusive lock,
@@ -45,7 +54,7 @@ func (img *Image) maintain(ctx context.Context, m maintenance) error {
 				return err
 			}
 		}
-		if !img.header().has(FeatureExclusiveLock) {
+		if !img.needsLock(m) {
 			return img.local(ctx, m)
 		}
 		err := img.lock.acquire(ctx, m.remote == nil)
@@ -93,7 +102,7 @@ func (img *Image) local(ctx context.Context, m maintenance) error {
 		return err
 	}
 	defer img.users.Leave()
-	if img.header().has(FeatureExclusiveLock) && !img.replaying(ctx) && (!img.LockOwned() || img.journalSpoiled()) {
+	if img.needsLock(m) && !img.replaying(ctx) && (!img.LockOwned() || img.journalSpoiled()) {
 		return errNotOwner
 	}
 	unlock, err := img.oneOp.Lock(ctx, 0)
@@ -101,11 +110,12 @@ func (img *Image) local(ctx context.Context, m maintenance) error {
 		return err
 	}
 	defer unlock()
+	owner := img.needsLock(m) || img.LockOwned()
 	err = m.local(ctx)
 	if errors.Is(err, errSpoiled) {
 		return errNotOwner
 	}
-	if errors.Is(err, rados.ErrBusy) && img.header().has(FeatureExclusiveLock) && !img.LockOwned() {
+	if errors.Is(err, rados.ErrBusy) && owner && img.header().has(FeatureExclusiveLock) && !img.LockOwned() {
 		return fmt.Errorf("%w: %w", ErrLockLost, err)
 	}
 	return err

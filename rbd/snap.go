@@ -175,6 +175,7 @@ func (img *Image) RenameSnapshot(ctx context.Context, id uint64, name string) er
 		remote: func(r wire.RequestID) []byte { return snapRenameMessage(r, id, name, s.Namespace) },
 		done:   rados.ErrExists,
 		local:  func(ctx context.Context) error { return img.renameSnapshot(ctx, id, name) },
+		free:   true,
 	})
 	if err != nil {
 		return fmt.Errorf("rename snapshot %s of image %s: %w", s.Name, img.Name(), err)

@@ -231,13 +231,22 @@ func TestAnImageThatIsLocked(t *testing.T) {
 	s := newBadSite(t)
 	conf := s.conf("admin", s.c.MonHost(), "key = "+s.key)
 	s.want(0, "", 1, "-c", conf, "create", "--size", "4M", "img")
+	s.want(0, "", 1, "-c", conf, "snap", "create", "--no-progress", "img@one")
 	s.want(0, "", 1, "-c", conf, "lock", "add", "img", "mine")
 	s.want(16, "lock is already held by someone else", 1, "-c", conf, "lock", "add", "img", "mine too")
 	for _, args := range [][]string{
 		{"resize", "--size", "8M", "img"}, {"snap", "create", "img@s"}, {"feature", "disable", "img", "fast-diff"}, {"rename", "img", "other"}, {"object-map", "rebuild", "img"},
+		{"object-map", "check", "img"}, {"snap", "rm", "img@one"}, {"snap", "limit", "set", "img", "--limit", "3"}, {"trash", "mv", "img"}, {"bench", "img", "--io-type", "write", "--io-total", "4K"},
 	} {
 		s.want(30, "(30) Read-only file system", 2, append([]string{"-c", conf}, args...)...)
 	}
+	// These change nothing but the header: rbd takes no lock for them.
+	for _, args := range [][]string{{"snap", "rename", "img@one", "img@s"}, {"snap", "protect", "img@s"}, {"clone", "--rbd-default-clone-format", "1", "img@s", "clone"}} {
+		s.want(0, "", 0, append([]string{"-c", conf}, args...)...)
+	}
+	s.want(16, "rbd: unprotecting snap failed: (16) Device or resource busy", 1, "-c", conf, "snap", "unprotect", "img@s")
+	s.want(0, "", 0, "-c", conf, "rm", "--no-progress", "clone")
+	s.want(0, "", 0, "-c", conf, "snap", "unprotect", "img@s")
 }
 
 // A client's clock is its own: tickets are valid for a time from when they came.
