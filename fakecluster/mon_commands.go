@@ -369,13 +369,13 @@ func (k *call) authRemove() errno.Errno {
 		return e
 	}
 	if _, ok := k.c.keys.Keyring()[n]; !ok {
-		if k.c.opt.release < 20 {
+		if k.c.opt.release < 18 {
 			return k.say(0, "entity %s does not exist", n)
 		}
 		return 0
 	}
 	k.c.keys.Remove(n)
-	if k.c.opt.release < 20 {
+	if k.c.opt.release < 18 {
 		k.status = "updated"
 	}
 	return 0

@@ -238,9 +238,12 @@ func (k *call) clusterReport() errno.Errno {
 		{"osd_stats", []string{}}, {"osd_sum", object{{"kb", uint64(n) * osdBytes / 1024}, {"kb_used", raw / 1024}}}, {"osd_sum_by_class", object{}},
 		{"num_pg_by_state", pgStateObjects(states)}, {"num_pg_by_osd", []string{}},
 	}
-	if c.opt.release >= 20 {
+	if c.opt.release >= 18 {
 		o = append(o, field{"logm_first_committed", 1}, field{"logm_last_committed", len(c.clusterLog)}, field{"mgrstat_first_committed", 1},
-			field{"mgrstat_last_committed", c.mgrmap.Epoch}, field{"pool_pg_unavailable_map", object{}})
+			field{"mgrstat_last_committed", c.mgrmap.Epoch})
+	}
+	if c.opt.release >= 20 {
+		o = append(o, field{"pool_pg_unavailable_map", object{}})
 	}
 	return k.json(o)
 }

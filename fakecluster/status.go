@@ -323,8 +323,8 @@ func (c *Cluster) monmapObject() object {
 		mons = append(mons, o)
 	}
 	t := c.monmap.Created.Std().Format("2006-01-02T15:04:05.000000Z")
-	colon := "" // 16.2 has these in two names
-	if c.opt.release < 18 {
+	colon := "" // 16.2 and 18.2 have two names so
+	if c.opt.release < 20 {
 		colon = ": "
 	}
 	o := object{{"epoch", c.monmap.Epoch}}
