@@ -54,6 +54,9 @@ func (k *call) pgMap() errno.Errno {
 	case !parsed:
 		return k.say(errno.ErrInvalid, "invalid pgid '%s'", s)
 	case !ok:
+		if k.c.opt.release < 18 {
+			return k.say(errno.ErrNotFound, "pg '%s' does not exist", s)
+		}
 		return k.say(errno.ErrNotFound, "pgid '%s' does not exist", s)
 	}
 	up, _, acting, _ := k.c.osdmap.PGToUpActing(pgid)
@@ -189,11 +192,7 @@ func (k *call) pgList() errno.Errno {
 				row = append(row, "0", "periodic scrub scheduled @ "+cephTime(c.started))
 			}
 			t.rows = append(t.rows, row)
-			list = append(list, object{
-				{"pgid", pgid}, {"version", version}, {"reported_epoch", v.epoch}, {"state", state}, {"up", p.acting[seed]}, {"acting", p.acting[seed]},
-				{"up_primary", p.primary[seed]}, {"acting_primary", p.primary[seed]},
-				{"stat_sum", object{{"num_bytes", s.Bytes}, {"num_objects", s.Objects}}},
-			})
+			list = append(list, c.pgStat(v, id, seed))
 		}
 	}
 	if !k.plain() {
@@ -201,15 +200,4 @@ func (k *call) pgList() errno.Errno {
 	}
 	k.out = append(t.text(2), omapNote...)
 	return 0
-}
-
-func (c *Cluster) poolStatObjects() []object {
-	list := []object{}
-	for _, id := range poolsByID(c.osdmap) {
-		s := c.poolStat(id)
-		list = append(list, object{
-			{"poolid", id}, {"num_pg", len(c.groups[id])}, {"stat_sum", object{{"num_bytes", s.Bytes}, {"num_objects", s.Objects}}},
-		})
-	}
-	return list
 }

@@ -194,7 +194,12 @@ func poolObject(m *osdmap.Map, id int64, idKey string) object {
 		{idKey, id}, {"pool_name", m.PoolNames[id]}, {"create_time", cephTime(p.Created.Std())}, {"flags", p.Flags}, {"flags_names", poolFlagNames(p.Flags)},
 		{"type", p.Type}, {"size", p.Size}, {"min_size", p.MinSize}, {"crush_rule", p.CrushRule},
 		{"peering_crush_bucket_count", 0}, {"peering_crush_bucket_target", 0}, {"peering_crush_bucket_barrier", 0},
-		{"peering_crush_bucket_mandatory_member", 2147483647}, {"is_stretch_pool", false},
+		{"peering_crush_bucket_mandatory_member", 2147483647},
+	}
+	if m.OSDOnly.RequireRelease >= 20 {
+		o = append(o, field{"is_stretch_pool", false})
+	}
+	o = append(o, object{
 		{"object_hash", p.ObjectHash}, {"pg_autoscale_mode", autoscale(p)},
 		{"pg_num", p.PGNum}, {"pg_placement_num", p.PGPNum}, {"pg_placement_num_target", p.PGPNumTarget}, {"pg_num_target", p.PGNumTarget},
 		{"pg_num_pending", p.PGNumPending}, {"last_pg_merge_meta", object{
@@ -211,7 +216,7 @@ func poolObject(m *osdmap.Map, id int64, idKey string) object {
 		{"use_gmt_hitset", true}, {"min_read_recency_for_promote", 0}, {"min_write_recency_for_promote", 0}, {"hit_set_grade_decay_rate", 0},
 		{"hit_set_search_last_n", 0}, {"grade_table", []int{}}, {"stripe_width", p.StripeWidth}, {"expected_num_objects", p.ExpectedObjects},
 		{"fast_read", p.FastRead},
-	}
+	}...)
 	if m.OSDOnly.RequireRelease >= 20 {
 		o = append(o, field{"nonprimary_shards", "{}"})
 	}

@@ -101,11 +101,7 @@ func (k *told) daemonStatus() errno.Errno {
 		o = append(o, field{"maps", fmt.Sprintf("[%d~%d]", oldest, newest)}, field{"oldest_map", fmt.Sprint(oldest)},
 			field{"newest_map", fmt.Sprint(newest)}, field{"cluster_osdmap_trim_lower_bound", 1})
 	} else {
-		o = append(o, field{"oldest_map", oldest})
-		if c.opt.release >= 18 {
-			o = append(o, field{"cluster_osdmap_trim_lower_bound", 1})
-		}
-		o = append(o, field{"newest_map", newest})
+		o = append(o, field{"oldest_map", oldest}, field{"cluster_osdmap_trim_lower_bound", 1}, field{"newest_map", newest})
 	}
 	return k.json(append(o, field{"num_pgs", c.groupsByOSD()[id]}))
 }
@@ -120,7 +116,11 @@ func (k *told) monStatus() errno.Errno {
 }
 
 func (k *told) mgrStatus() errno.Errno {
-	return k.json(object{{"mgrmap_epoch", k.c.mgrmap.Epoch}, {"initialized", true}, {"pending_modules", []string{}}})
+	o := object{{"mgrmap_epoch", k.c.mgrmap.Epoch}, {"initialized", true}}
+	if k.c.opt.release >= 18 {
+		o = append(o, field{"pending_modules", []string{}})
+	}
+	return k.json(o)
 }
 
 // sessions lists who is connected to a monitor.

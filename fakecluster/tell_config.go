@@ -61,7 +61,7 @@ func (k *told) configSet() errno.Errno {
 		return k.say(errno.ErrInvalid, "error setting '%s' to '%s': (22) Invalid argument", k.args.str("var"), given)
 	}
 	k.keep(name, value)
-	if k.c.opt.release >= 18 {
+	if k.c.opt.release >= 18 || o.kind == "subsys" {
 		return k.json(object{{"success", ""}})
 	}
 	return k.json(object{{"success", k.changed(name)}})
@@ -78,12 +78,13 @@ func (k *told) changed(name string) string {
 
 func (k *told) configUnset() errno.Errno {
 	name := normalOption(k.args.str("var"))
-	if _, ok := k.c.findOption(name); !ok {
+	o, ok := k.c.findOption(name)
+	if !ok {
 		return k.say(errno.ErrInvalid, "error unsetting '%s': (22) Invalid argument", k.args.str("var"))
 	}
 	if _, set := k.c.told[k.daemon+" "+name]; set {
 		delete(k.c.told, k.daemon+" "+name)
-		if k.c.opt.release < 18 {
+		if k.c.opt.release < 18 && o.kind != "subsys" {
 			k.status = k.changed(name)
 		}
 	}

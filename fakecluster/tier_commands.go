@@ -17,7 +17,7 @@ func tierCommands() []command {
 		{words: "osd tier add", run: (*call).tierAdd},
 		{words: "osd tier rm", run: (*call).tierRemove},
 		{words: "osd tier remove", run: (*call).tierRemove},
-		{words: "osd tier cache-mode ", run: (*call).tierMode},
+		{words: "osd tier cache-mode", run: (*call).tierMode},
 		{words: "osd tier set-overlay", run: (*call).tierOverlay},
 		{words: "osd tier rm-overlay", run: (*call).tierNoOverlay},
 		{words: "osd tier remove-overlay", run: (*call).tierNoOverlay},

@@ -1,0 +1,127 @@
+package fakecluster
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
+)
+
+// TestHandlersAreDescribed: what executes a command is reached only by words that a
+// release's daemons describe.
+func TestHandlersAreDescribed(t *testing.T) {
+	described := func(taker, words string) bool {
+		for _, sets := range setsOf {
+			if _, ok := sets()[taker].first[words]; ok {
+				return true
+			}
+		}
+		return false
+	}
+	for words := range handlers() {
+		require.True(t, described(takesMon, words), words)
+	}
+	for words := range toldHandlers {
+		require.True(t, described(takesOSD, words) || described(takesToldMon, words) || described(takesToldMgr, words) || words == "query", words)
+	}
+	for release, sets := range setsOf {
+		for taker, set := range sets() {
+			var table map[string]struct{ Sig []any }
+			require.NoError(t, json.Unmarshal(set.described(), &table))
+			require.Len(t, table, len(set.list), "%d %s", release, taker)
+		}
+	}
+}
+
+// TestTold: what daemons are told, with Ceph's own errors.
+func TestTold(t *testing.T) {
+	c := New(t, InProcess(), OSDs(1), Pools("rbd"), Release(16))
+	for _, x := range []struct {
+		daemon, cmd string
+		want        errno.Errno
+		status, out string
+	}{
+		{"osd.0", `{"prefix":"config get","var":"debug_osd"}`, 0, "", `"debug_osd": "1/5"`},
+		{"osd.0", `{"prefix":"config set","var":"debug_osd","val":["20"]}`, 0, "", `"success": ""`},
+		{"osd.0", `{"prefix":"config get","var":"debug_osd"}`, 0, "", `"debug_osd": "20/20"`},
+		{"osd.0", `{"prefix":"config unset","var":"debug_osd"}`, 0, "", "{}"},
+		{"osd.0", `{"prefix":"config set","var":"osd_max_backfills","val":["x"]}`, errno.ErrInvalid, "error setting 'osd_max_backfills' to 'x': (22) Invalid argument", ""},
+		{"osd.0", `{"prefix":"config get","var":"nosuch"}`, errno.ErrNotFound, "error getting 'nosuch': (2) No such file or directory", ""},
+		{"osd.0", `{"prefix":"injectargs","injected_args":["--osd_max_backfills=3"]}`, 0, "osd_max_backfills = '3' ", "{}"},
+		{"osd.0", `{"prefix":"nosuch"}`, errno.ErrInvalid, "unknown command prefix nosuch", ""},
+		{"osd.0", `{"prefix":"dump_mempools"}`, errno.ErrNotSupported, "this fake cluster cannot do 'dump_mempools'", ""},
+		{"osd.0", `{"prefix":"get_mapped_pools"}`, 0, "", "1"},
+		{"osd.0", `{"prefix":"pg","pgid":"9.0","cmd":"query"}`, errno.ErrNotFound, "i don't have pgid 9.0", ""},
+		{"mon.a", `{"prefix":"mon_status"}`, 0, "", `"state": "leader"`},
+		{"mgr.x", `{"prefix":"mgr_status"}`, 0, "", "mgrmap_epoch"},
+	} {
+		e, status, out := c.execTold(x.daemon, []string{x.cmd}, true)
+		require.Equal(t, x.want, e, x.cmd)
+		require.Equal(t, x.status, status, x.cmd)
+		require.Contains(t, string(out), x.out, x.cmd)
+	}
+	e, status, _ := c.execTold("osd.0", []string{`{"prefix":"version"}`}, false)
+	require.Equal(t, errno.ErrAccess, e)
+	require.Equal(t, "access denied", status)
+}
+
+// TestPoolVariables: limits, options and units of what osd pool set takes.
+func TestPoolVariables(t *testing.T) {
+	c := New(t, InProcess(), OSDs(1), Pools("rbd"))
+	for _, x := range []struct {
+		name, value string
+		want        errno.Errno
+		status      string
+	}{
+		{"size", "99", errno.ErrInvalid, "pool size must be between 1 and 10"},
+		{"min_size", "5", errno.ErrInvalid, "pool min_size must be between 1 and size, which is set to 1"},
+		{"pg_num", "0", errno.ErrRange, "'pg_num' must be greater than 0 and less than or equal to 65536 (you may adjust 'mon max pool pg num' for higher values)"},
+		{"pgp_num", "99", errno.ErrInvalid, "specified pgp_num 99 > pg_num 8"},
+		{"nodelete", "perhaps", errno.ErrInvalid, "expecting value 'true', 'false', '0', or '1'"},
+		{"nodelete", "true", 0, "set pool 1 nodelete to true"},
+		{"compression_mode", "nosuch", errno.ErrInvalid, "unrecognized compression mode 'nosuch'"},
+		{"compression_mode", "aggressive", 0, "set pool 1 compression_mode to aggressive"},
+		{"target_size_bytes", "1G", 0, "set pool 1 target_size_bytes to 1G"},
+		{"fast_read", "1", errno.ErrInvalid, "fast read is not supported in replication pool"},
+	} {
+		k := &call{c: c, args: cmdArgs{"pool": "rbd", "var": x.name, "val": x.value}}
+		c.mu.Lock()
+		e := k.poolSet()
+		c.mu.Unlock()
+		require.Equal(t, x.want, e, x.name)
+		require.Equal(t, x.status, k.status, x.name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Equal(t, object{{"compression_mode", "aggressive"}, {"target_size_bytes", int64(1 << 30)}}, poolOptionList(c.osdmap.Pools[1]))
+	k := &call{c: c, args: cmdArgs{"pool": "rbd", "pool2": "rbd", "yes_i_really_really_mean_it": true}}
+	require.Equal(t, errno.ErrPermission, k.poolRemove())
+}
+
+// TestConfigSections: who has options is listed in Ceph's order, and who can have some.
+func TestConfigSections(t *testing.T) {
+	d := newConfigDB()
+	for _, who := range []string{"mgr", "client.a", "osd.0", "global", "client", "mon"} {
+		d.set(who, "log_file", "x")
+	}
+	require.Equal(t, []string{"global", "mon", "osd.0", "client", "client.a", "mgr"}, d.sections())
+	require.Equal(t, "client.a", d.source(entity.AuthName{Type: entity.TypeClient, ID: "a"}, "log_file"))
+	for who, want := range map[string]bool{"global": true, "osd": true, "client.a.b": true, "nobody.a": false, "global.a": false, "": false, "osd.": false} {
+		require.Equal(t, want, configTarget(who), who)
+	}
+}
+
+func TestParseIEC(t *testing.T) {
+	for s, want := range map[string]int64{"0": 0, "10": 10, "1K": 1 << 10, "10M": 10 << 20, "2Gi": 2 << 30, "1TB": 1 << 40} {
+		n, problem := parseIEC(s)
+		require.Empty(t, problem, s)
+		require.Equal(t, want, n, s)
+	}
+	for _, s := range []string{"", "x", "K", "1X", "--1"} {
+		_, problem := parseIEC(s)
+		require.NotEmpty(t, problem, s)
+	}
+}
