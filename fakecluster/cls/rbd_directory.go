@@ -196,10 +196,10 @@ func dirStateSet(o Object, in *denc.Reader) ([]byte, error) {
 	if in.Err() != nil || state > wire.DirAddDisabled {
 		return nil, errno.ErrInvalid
 	}
-	if err := exists(o); err != nil {
-		return nil, err
-	}
 	if state == wire.DirAddDisabled {
+		if err := exists(o); err != nil {
+			return nil, err
+		}
 		err := each(o, wire.PrefixName, "", func(string, []byte) (bool, error) { return false, errno.ErrBusy })
 		if err != nil {
 			return nil, err

@@ -80,15 +80,7 @@ func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
 		if r.Err() != nil {
 			return inval
 		}
-		var have uint64
-		if s := strings.TrimRight(string(stored), "\x00"); s != "" {
-			v, err := strconv.ParseUint(s, 10, 64)
-			if err != nil {
-				return inval
-			}
-			have = v
-		}
-		c = cmp.Compare(want, have)
+		c = cmp.Compare(want, leadingNumber(stored))
 	default:
 		return inval
 	}
@@ -113,6 +105,17 @@ func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
 		return canceled
 	}
 	return 1
+}
+
+// leadingNumber reads a number as C's atoll does: what does not belong to it ends it.
+func leadingNumber(p []byte) uint64 {
+	s := strings.TrimLeft(string(p), " \t\n\v\f\r")
+	end := 0
+	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || end == 0 && (s[0] == '-' || s[0] == '+')) {
+		end++
+	}
+	v, _ := strconv.ParseInt(s[:end], 10, 64) // too large is the largest
+	return uint64(v)
 }
 
 // Limits of one answer: osd_max_omap_entries_per_request and

@@ -295,7 +295,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		return Outcome{Reply: g.reply(r, inval)}
 	}
 	existed := o.exists
-	result, full := t.execute(), false
+	result, unlogged := t.execute(), false
 	if t.sourceFailed != 0 {
 		t.rollback()
 		rep := g.replyEarly(r, t.sourceFailed)
@@ -310,10 +310,11 @@ func (g *Group) run(t *txn, write bool) Outcome {
 			t.rollback()
 			return Outcome{}
 		}
-		result, full = r.Pool.Full.Result(), true
+		result, unlogged = r.Pool.Full.Result(), true
 	}
 	if result >= 0 && t.changed && write {
 		result = t.sealOutputs(result)
+		unlogged = unlogged || result < 0 // an OSD notes neither
 	}
 	if result < 0 {
 		t.rollback()
@@ -326,7 +327,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		case !write:
 			rep.UserVersion = 0
 		}
-		if write && !full {
+		if write && !unlogged {
 			g.logError(r, result)
 		}
 		return Outcome{Reply: rep}
