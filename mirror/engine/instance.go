@@ -33,19 +33,19 @@ func newInstance(io *rados.IoCtx, log *slog.Logger, images func() []string, chan
 
 // run shows the instance until ctx ends. It takes the traces of dead ones away.
 func (i *instance) run(ctx context.Context) error {
-	held, err := take(ctx, i.io, meta.InstancePrefix+i.id, func(n *rados.Notification) { n.Ack(nil) }, func(error) {})
+	held, err := take(ctx, i.io, i.log, meta.InstancePrefix+i.id, func(n *rados.Notification) { n.Ack(nil) }, func(error) {})
 	if err != nil {
 		return fmt.Errorf("instance object: %w", err)
 	}
 	if err := held.lock(ctx); err != nil {
-		held.drop(false)
+		held.drop()
 		return fmt.Errorf("lock the instance object: %w", err)
 	}
 	defer func() {
 		bye, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		_ = meta.RemoveInstance(bye, i.io, i.id)
-		held.drop(true)
+		held.drop()
 		_ = i.io.Remove(bye, meta.InstancePrefix+i.id)
 	}()
 	if err := meta.AddInstance(ctx, i.io, i.id); err != nil {

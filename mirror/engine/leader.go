@@ -42,10 +42,11 @@ type lease struct {
 	oid    string
 	watch  *rados.Watch
 	cookie string
+	log    *slog.Logger
 }
 
 // take makes the object if need be and watches it, for a lock.
-func take(ctx context.Context, io *rados.IoCtx, oid string, f func(*rados.Notification), lost func(error)) (*lease, error) {
+func take(ctx context.Context, io *rados.IoCtx, log *slog.Logger, oid string, f func(*rados.Notification), lost func(error)) (*lease, error) {
 	op := rados.NewOp()
 	op.Create(false)
 	if err := io.Operate(ctx, oid, op); err != nil {
@@ -55,7 +56,7 @@ func take(ctx context.Context, io *rados.IoCtx, oid string, f func(*rados.Notifi
 	if err != nil {
 		return nil, err
 	}
-	l := &lease{io: io, oid: oid, watch: w, cookie: cookiePrefix + strconv.FormatUint(w.Cookie(), 10)}
+	l := &lease{io: io, log: log, oid: oid, watch: w, cookie: cookiePrefix + strconv.FormatUint(w.Cookie(), 10)}
 	return l, nil
 }
 
@@ -87,13 +88,9 @@ func lockInfo(ctx context.Context, io *rados.IoCtx, oid string) (info lock.Info,
 // former are clients that are dead for certain, whose watches the cluster has yet to
 // time out.
 func (l *lease) breakDead(ctx context.Context, former []entity.Addr) error {
-	info, err := lockInfo(ctx, l.io, l.oid)
+	info, watchers, err := l.holders(ctx)
 	if err != nil {
 		return ignoreMissing(err)
-	}
-	watchers, err := l.io.ListWatchers(ctx, l.oid)
-	if err != nil {
-		return err
 	}
 	for _, owner := range info.Lockers {
 		number, internal := strings.CutPrefix(owner.Cookie, cookiePrefix)
@@ -104,8 +101,10 @@ func (l *lease) breakDead(ctx context.Context, former []entity.Addr) error {
 			}
 		}
 		// Breaking without shutting out would let a leader that only seems dead
-		// write on.
-		if err := l.io.Client().Blocklist(ctx, owner.Addr, blocklistFor); err != nil {
+		// write on. This very client does not: what it held, it lost track of.
+		if owner.Addr.SameInstance(l.io.Client().Addr()) {
+			l.log.Warn("breaking a lock that this client still held", "object", l.oid, "cookie", owner.Cookie)
+		} else if err := l.io.Client().Blocklist(ctx, owner.Addr, blocklistFor); err != nil {
 			return fmt.Errorf("shut out the dead owner %v of %s: %w", owner.Name, l.oid, err)
 		}
 		in := lock.BreakLock{Name: lockName, Locker: owner.Name, Cookie: owner.Cookie}
@@ -116,13 +115,35 @@ func (l *lease) breakDead(ctx context.Context, former []entity.Addr) error {
 	return nil
 }
 
-// drop unlocks, if locked says that the lock is held, and ends the watch.
-func (l *lease) drop(locked bool) {
+// holders reads at one moment who holds the lock and who watches the object: an owner
+// that gives both up between two looks is not a dead one.
+func (l *lease) holders(ctx context.Context) (info lock.Info, watchers []rados.Watcher, err error) {
+	op := rados.NewOp()
+	b := op.Call(lock.Class, lock.MethodGetInfo, lock.GetInfo{Name: lockName}.Append(nil))
+	ws := op.ListWatchers()
+	if err := l.io.Operate(ctx, l.oid, op); err != nil {
+		return info, nil, err
+	}
+	r := denc.NewReader(b.Bytes())
+	if info.Decode(r); r.Err() != nil {
+		return info, nil, fmt.Errorf("lock of %s: %w", l.oid, r.Err())
+	}
+	return info, ws.Watchers, nil
+}
+
+// drop unlocks and ends the watch. The lock may be held though the request for it was
+// given up, or failed: one that nobody watches over would look like a dead owner's, and
+// the next to want it would shut this client out.
+func (l *lease) drop() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if locked {
+	err := l.io.Client().Settle(ctx)
+	if err == nil {
 		in := lock.Unlock{Name: lockName, Cookie: l.cookie}
-		_ = l.io.ExecWrite(ctx, l.oid, lock.Class, lock.MethodUnlock, in.Append(nil))
+		err = ignoreMissing(l.io.ExecWrite(ctx, l.oid, lock.Class, lock.MethodUnlock, in.Append(nil)))
+	}
+	if err != nil {
+		l.log.Warn("a lock could not be given back", "object", l.oid, "err", err)
 	}
 	_ = l.watch.Close(ctx)
 }
@@ -193,13 +214,13 @@ func (l *leader) notified(n *rados.Notification) {
 func (l *leader) lead(ctx context.Context, fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	held, err := take(ctx, l.io, meta.Leader, l.notified, func(err error) { cancel(fmt.Errorf("the leader's watch was lost: %w", err)) })
+	held, err := take(ctx, l.io, l.log, meta.Leader, l.notified, func(err error) { cancel(fmt.Errorf("the leader's watch was lost: %w", err)) })
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", meta.Leader, err)
 	}
 	locked := false
 	defer func() {
-		held.drop(locked)
+		held.drop()
 		if locked {
 			bye, done := context.WithTimeout(context.Background(), closeTimeout)
 			defer done()
