@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
-	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd/objectmap"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -207,7 +205,7 @@ func (img *Image) endJournal(ctx context.Context) error {
 	case err != nil:
 		return err
 	case m.Mode == wire.MirrorImageJournal:
-		if err := img.removeSyncPoints(ctx); err != nil {
+		if err := img.removeSyncPoints(ctx, img.removeSnapshot); err != nil {
 			return err
 		}
 		if err := img.forgetMirroring(ctx); err != nil {
@@ -215,32 +213,6 @@ func (img *Image) endJournal(ctx context.Context) error {
 		}
 	}
 	return img.closeJournal(ctx)
-}
-
-// removeSyncPoints removes the snapshots from which other sites were copying the
-// image.
-func (img *Image) removeSyncPoints(ctx context.Context) error {
-	state, err := journal.ReadState(ctx, img.io, img.id)
-	if err != nil {
-		return ignoreNotFound(err)
-	}
-	for _, c := range state.Clients {
-		var d jwire.ClientData
-		r := denc.NewReader(c.Data)
-		if d.Decode(r); r.Err() != nil || d.Kind != jwire.ClientMirrorPeer {
-			continue
-		}
-		for _, p := range d.SyncPoints {
-			s, ok := img.UserSnapshot(p.SnapName)
-			if !ok {
-				continue
-			}
-			if err := img.removeSnapshot(ctx, s.ID); ignoreNotFound(err) != nil {
-				return fmt.Errorf("snapshot %s: %w", p.SnapName, err)
-			}
-		}
-	}
-	return nil
 }
 
 // createMaps makes object maps, of the right length but with nothing in them,

@@ -201,7 +201,7 @@ func forgetPeers(ctx context.Context, img *rbd.Image) (err error) {
 				continue
 			}
 			peers++
-			if err := forgetSyncPoints(ctx, img, data.SyncPoints); err != nil {
+			if err := img.RemoveSyncPoints(ctx); err != nil {
 				return err
 			}
 			if err := j.UnregisterClient(ctx, c.ID); err != nil && !notFound(err) {
@@ -212,21 +212,6 @@ func forgetPeers(ctx context.Context, img *rbd.Image) (err error) {
 			return nil
 		}
 	}
-}
-
-// forgetSyncPoints removes the snapshots that a peer copies from.
-func forgetSyncPoints(ctx context.Context, img *rbd.Image, points []jwire.SyncPoint) error {
-	for _, p := range points {
-		for _, s := range img.Snapshots() {
-			if s.Name != p.SnapName {
-				continue
-			}
-			if err := img.RemoveSnapshot(ctx, s.ID); err != nil && !notFound(err) {
-				return fmt.Errorf("snapshot %s that a peer copies from: %w", p.SnapName, err)
-			}
-		}
-	}
-	return nil
 }
 
 // resyncJournal is Resync of an image that is mirrored by its journal: the wish is
