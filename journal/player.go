@@ -43,7 +43,7 @@ func (e *Entry) Position() wire.ObjectPosition {
 
 // Committed says that the client is done with the entry. The commit position
 // passes it when it is done with all before, too, and is written at its age. It
-// does nothing for entries of a Player with PlayerOptions.All.
+// does nothing for entries of a Player with PlayerOptions.All or Ahead.
 func (e *Entry) Committed() {
 	if e.mark.tracked {
 		e.j.committed(&e.mark)
@@ -57,6 +57,9 @@ type PlayerOptions struct {
 	// All begins with the first entry that is there instead of behind the
 	// client's commit position. The entries cannot be committed.
 	All bool
+	// Ahead is for a second look at what another Player reads for good: the entries
+	// cannot be committed, and nothing is kept of them.
+	Ahead bool
 	// TagEnds makes Next return ErrTagEnd, once for every tag, when all entries of
 	// the tag were returned, a newer tag exists, and no entry of that. The Player
 	// goes on then.

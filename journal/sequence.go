@@ -98,7 +98,7 @@ func (p *Player) take(s *stream) *Entry {
 	p.at = (p.at + 1) % len(p.streams)
 	p.poll = time.Time{}
 	p.j.reserve(e.TagTID, e.EntryTID)
-	if !p.opts.All {
+	if !p.opts.All && !p.opts.Ahead {
 		p.j.track(&e.mark, e.Position())
 	}
 	return e

@@ -91,6 +91,7 @@ func replayModel(t *testing.T, seed uint64, length int) {
 		return slow.IntN(3) == 0
 	}})
 	source.run(length)
+	x.mostHeld = []int{0, 1, 4 << 10, 64 << 10}[rnd.IntN(4)]
 	applyWithCrashes(t, x, source, 4)
 }
 
@@ -98,7 +99,7 @@ func replayModel(t *testing.T, seed uint64, length int) {
 func applyWithCrashes(t *testing.T, x *replayTarget, source *eventSource, crashes int) {
 	stream := source.stream
 	j := newReplayed(len(stream))
-	for ; ; crashes-- {
+	for ; ; crashes = max(crashes-1, 0) {
 		x.start(j.commit)
 		left := len(stream) - j.durable
 		if crashes == 0 {
@@ -135,7 +136,13 @@ func applyUntil(t *testing.T, x *replayTarget, j *replayed, stream []jwire.Event
 			die()
 			return false
 		}
-		require.NoError(t, x.events.Apply(x.running, stream[i], j.doneWith(i)), "event %d: %v", i, stream[i].Type)
+		err := x.events.Apply(x.running, stream[i], j.doneWith(i))
+		if errors.Is(err, rbd.ErrHeldBack) {
+			x.lookAhead(stream[j.durable:])
+			die()
+			return false
+		}
+		require.NoError(t, err, "event %d: %v", i, stream[i].Type)
 		if rnd.IntN(30) == 0 {
 			require.NoError(t, j.commit(x.ctx)) // at its age
 		}

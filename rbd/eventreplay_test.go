@@ -3,6 +3,7 @@ package rbd_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,10 @@ type replayTarget struct {
 	events  *rbd.EventReplay
 	stop    context.CancelFunc
 	running context.Context
+	// mostHeld, if it is not 0, is how many bytes the replay may hold back. expected
+	// are the ends of operations that are known.
+	mostHeld int
+	expected map[uint64]int32
 }
 
 func newReplayTarget(t testing.TB, create func(ctx context.Context, io *rados.IoCtx) (id string)) *replayTarget {
@@ -74,6 +79,10 @@ func (x *replayTarget) start(commit func(context.Context) error) {
 	require.NoError(x.t, img.AcquireLock(x.ctx))
 	x.client, x.img, x.events = client, img, rbd.NewEventReplay(img, 16)
 	x.events.CommitWith(commit)
+	x.events.Expect(x.expected)
+	if x.mostHeld != 0 {
+		x.events.SetMostHeld(x.mostHeld)
+	}
 	x.running, x.stop = context.WithCancel(x.ctx)
 }
 
@@ -110,6 +119,22 @@ func (x *replayTarget) apply(ev jwire.Event) {
 			x.t.Errorf("event %d: %v", ev.Type, err)
 		}
 	}))
+}
+
+// lookAhead finds, for a replay that could not keep all that it had to hold back, how
+// the operations end that it waits for.
+func (x *replayTarget) lookAhead(stream []jwire.Event) {
+	x.t.Helper()
+	x.expected = map[uint64]int32{}
+	for _, tid := range x.events.Awaited() {
+		x.expected[tid] = 0 // its owner died, if there is no end
+		for _, ev := range stream {
+			if ev.Type == jwire.EventOpFinish && ev.OpTID == tid {
+				x.expected[tid] = ev.Result
+			}
+		}
+	}
+	require.NotEmpty(x.t, x.expected)
 }
 
 func (x *replayTarget) read(snap uint64) []byte {
@@ -256,4 +281,83 @@ func TestReplayLooksAhead(t *testing.T) {
 	require.Equal(t, "abc", string([]byte{got[511], got[1023], got[1024]}))
 	require.Equal(t, byte('d'), got[1<<16])
 	x.close()
+}
+
+// TestReplayOfMoreThanCanBeHeldBack: what lies between the two events of a snapshot, and
+// behind a shrinking that has to be committed before, does not fit into memory. Nothing
+// of it gets into the snapshot, nothing is left out, and it comes to an end.
+func TestReplayOfMoreThanCanBeHeldBack(t *testing.T) {
+	const size = 1 << 20
+	for name, c := range map[string]struct {
+		op     jwire.Event
+		result int32
+		ended  bool
+	}{
+		"a snapshot":                        {jwire.Event{Type: jwire.EventSnapCreate, Name: "s"}, 0, true},
+		"a snapshot that failed":            {jwire.Event{Type: jwire.EventSnapCreate, Name: "s"}, -28, true},
+		"a snapshot whose owner died":       {jwire.Event{Type: jwire.EventSnapCreate, Name: "s"}, 0, false},
+		"growing":                           {jwire.Event{Type: jwire.EventResize, Size: 2 * size}, 0, true},
+		"shrinking, and a comparison in it": {jwire.Event{Type: jwire.EventResize, Size: size / 2}, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := newReplayTarget(t, plainImage(t, size))
+			x.mostHeld = 64 << 10
+			write := func(c byte) jwire.Event {
+				return jwire.Event{Type: jwire.EventWrite, Offset: uint64(c-'a') << 12, Length: 4096, Data: bytes.Repeat([]byte{c}, 4096)}
+			}
+			c.op.OpTID, c.op.Namespace = 7, userSnap
+			stream := []jwire.Event{write('a'), write('b'), c.op}
+			compare := jwire.Event{Type: jwire.EventCompareAndWrite, Offset: 0, Length: 512, Compare: bytes.Repeat([]byte{'a'}, 512), Data: bytes.Repeat([]byte{'z'}, 512)}
+			stream = append(stream, compare)
+			for i := range byte(20) {
+				stream = append(stream, write('b'+i))
+			}
+			if c.ended {
+				stream = append(stream, jwire.Event{Type: jwire.EventOpFinish, OpTID: 7, Result: c.result}, write('y'))
+			}
+			j := newReplayed(len(stream))
+			rounds := 0
+			for ; ; rounds++ {
+				x.start(j.commit)
+				if applyHeldBack(t, x, j, stream) {
+					break
+				}
+				x.lookAhead(stream)
+				x.crash()
+				j.restart()
+			}
+			require.Equal(t, 1, rounds, "rounds")
+			require.NoError(t, j.commit(x.ctx))
+			require.Equal(t, len(stream), j.durable, "not all was committed")
+			s, there := x.img.UserSnapshot("s")
+			require.Equal(t, c.op.Type == jwire.EventSnapCreate && c.result == 0, there)
+			if there {
+				got := x.read(s.ID)
+				require.Equal(t, "ab\x00", string([]byte{got[0], got[4096], got[8192]}))
+			}
+			if c.op.Size > 0 {
+				require.Equal(t, c.op.Size, x.img.Size())
+			}
+			got := x.read(rbd.NoSnap)
+			require.Equal(t, byte('z'), got[0])
+			for i := range 20 {
+				require.Equal(t, byte('b'+i), got[(i+1)<<12])
+			}
+			x.close()
+		})
+	}
+}
+
+// applyHeldBack applies the rest of a stream; all is false when too much was held back.
+func applyHeldBack(t *testing.T, x *replayTarget, j *replayed, stream []jwire.Event) (all bool) {
+	for i := j.durable; i < len(stream); i++ {
+		err := x.events.Apply(x.running, stream[i], j.doneWith(i))
+		if errors.Is(err, rbd.ErrHeldBack) {
+			return false
+		}
+		require.NoError(t, err)
+	}
+	require.NoError(t, x.events.Finish(x.ctx))
+	return true
 }

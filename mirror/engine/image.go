@@ -56,8 +56,10 @@ type imageReplayer struct {
 
 	stats replayStats
 	fresh bool
-	// journal: the local image is, or is to be, mirrored by its journal.
+	// journal: the local image is, or is to be, mirrored by its journal. ends is what
+	// the next session is to know of it.
 	journal bool
+	ends    knownEnds
 	// copying says that the local image must not be given away just now.
 	copying atomic.Bool
 

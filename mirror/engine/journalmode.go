@@ -30,6 +30,8 @@ type journalReplica struct {
 	delay  replayDelay
 	// predecessors are those of the remote journal's tags, for watch.
 	predecessors map[uint64]jwire.TagPredecessor
+	// ends are those of operations that the last session looked for.
+	ends knownEnds
 	// handed is told that the journal says that the image changed hands.
 	handed chan struct{}
 }

@@ -45,6 +45,8 @@ func (j *journalReplica) replay(ctx context.Context) error {
 	defer r.copying.Store(false)
 	events := rbd.NewEventReplay(j.local, replayDepth)
 	events.CommitWith(j.theirs.FlushCommitPosition)
+	// For this session only: nobody knows what happens to the journal until another.
+	j.ends, r.ends = r.ends, knownEnds{}
 	defer events.Close()
 	// What was begun is ended before the image is given away: a write that is given
 	// up may still arrive, after those of the next owner.
@@ -100,7 +102,11 @@ func (j *journalReplica) play(ctx, writing context.Context, player *journal.Play
 			}
 			tag = e.TagTID
 		}
-		if err := j.apply(ctx, writing, events, e); err != nil {
+		err = j.apply(ctx, writing, events, e)
+		if errors.Is(err, rbd.ErrHeldBack) {
+			return j.lookAhead(ctx, e.TagTID, events.Awaited())
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -115,6 +121,9 @@ func (j *journalReplica) turn(ctx, writing context.Context, tid uint64, events *
 	}
 	if err := j.theirs.FlushCommitPosition(ctx); err != nil {
 		return err
+	}
+	if j.ends.tag == tid {
+		events.Expect(j.ends.ends)
 	}
 	return j.follow(ctx, tid)
 }
@@ -145,10 +154,9 @@ func closeJournal(j *journal.Journal) {
 
 // apply hands one entry on.
 func (j *journalReplica) apply(ctx, writing context.Context, events *rbd.EventReplay, e *journal.Entry) error {
-	var ev jwire.Event
-	rd := denc.NewReader(e.Data)
-	if ev.Decode(rd); rd.Err() != nil {
-		return fmt.Errorf("entry %d of tag %d of the remote journal: %w", e.EntryTID, e.TagTID, rd.Err())
+	ev, err := eventOf(e)
+	if err != nil {
+		return err
 	}
 	if err := j.delay.wait(ctx, ev.Time.Std()); err != nil {
 		return err

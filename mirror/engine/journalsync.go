@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"strings"
 	"time"
 
-	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/snapshots"
-	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
@@ -262,60 +259,4 @@ func (j *journalReplica) dropSnapshot(ctx context.Context, s rbd.Snapshot) error
 		}
 	}
 	return j.local.RemoveSnapshot(ctx, s.ID)
-}
-
-// startAt moves this site's commit position to where the snapshot of that name was
-// made, if the image's owner recorded it: all before is in the copy. An operation
-// before it would meet what came after, such as a snapshot of the same name.
-func (j *journalReplica) startAt(ctx context.Context, name string) (err error) {
-	own, err := journal.Open(ctx, j.r.ns.remote, j.remote.ID(), j.r.ns.sites.localUUID, journal.Options{NoTrim: true, Logger: j.r.log})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-		defer cancel()
-		err = errors.Join(err, own.Close(bye), j.theirs.Refresh(ctx))
-	}()
-	player, err := own.NewPlayer(ctx, journal.PlayerOptions{})
-	if err != nil {
-		return err
-	}
-	defer player.Close()
-	var before []*journal.Entry
-	open := map[uint64]int{} // operations whose end did not come yet: where they began
-	for {
-		e, err := player.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil // nobody had the image open
-		}
-		if err != nil {
-			return err
-		}
-		var ev jwire.Event
-		rd := denc.NewReader(e.Data)
-		if ev.Decode(rd); rd.Err() != nil {
-			return fmt.Errorf("entry %d of tag %d: %w", e.EntryTID, e.TagTID, rd.Err())
-		}
-		e.Data = nil
-		if n := len(before); n > 0 && before[n-1].TagTID != e.TagTID {
-			clear(open) // the next owner ended them
-		}
-		before = append(before, e)
-		switch {
-		case ev.Type == jwire.EventSnapCreate && ev.Name == name:
-			stop := len(before)
-			for _, at := range open {
-				stop = min(stop, at)
-			}
-			for _, e := range before[:stop] {
-				e.Committed()
-			}
-			return own.FlushCommitPosition(ctx)
-		case ev.Type == jwire.EventOpFinish:
-			delete(open, ev.OpTID)
-		case ev.OpTID != 0:
-			open[ev.OpTID] = len(before) - 1
-		}
-	}
 }
