@@ -77,10 +77,30 @@ func (j *copyJob) run(ctx context.Context) (progress, error) {
 	if err := applyState(ctx, j.local, state); err != nil {
 		return done, err
 	}
+	if err := validMaps(ctx, j.local); err != nil {
+		return done, err
+	}
 	if err := snapshots.SetProgress(ctx, j.local, r.DstEnd, true, done.total); err != nil {
 		return done, err
 	}
 	return done, j.memory.Forget(j.key)
+}
+
+// validMaps sees to it that an image's object maps can be trusted. A copy that was taken
+// back leaves that of the head marked invalid, as the removal of any snapshot does whose
+// own map was never made; nobody else would make a replica's anew.
+func validMaps(ctx context.Context, img *rbd.Image) error {
+	if img.Features()&rbd.FeatureObjectMap == 0 {
+		return nil
+	}
+	flags, err := img.Flags(rbd.NoSnap)
+	if err != nil || flags&rbd.FlagObjectMapInvalid == 0 {
+		return err
+	}
+	if err := img.RebuildObjectMap(ctx, nil); err != nil {
+		return fmt.Errorf("object maps: %w", err)
+	}
+	return nil
 }
 
 // prepare makes the user's snapshots and the mirror snapshot that the data goes
