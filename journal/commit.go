@@ -136,10 +136,7 @@ func (j *Journal) FlushCommitPosition(ctx context.Context) error {
 	c.mu.Lock()
 	c.written = version
 	c.mu.Unlock()
-	select {
-	case j.news <- struct{}{}:
-	default: // it will be told with what is to be told already
-	}
+	j.hasNews()
 	return nil
 }
 

@@ -231,6 +231,8 @@ func (p *Player) wait(ctx context.Context, v verdict) error {
 // then what is behind the ends of all streams.
 func (p *Player) lookAgain(ctx context.Context) error {
 	p.poll = time.Time{}
+	// Before the tags: what changes while they are read is looked at again.
+	_, p.changed = p.j.State()
 	if p.tag != nil && !p.isPruned(*p.tag) {
 		newer, err := p.j.tagSuperseded(ctx, *p.tag)
 		if err != nil {
@@ -241,7 +243,6 @@ func (p *Player) lookAgain(ctx context.Context) error {
 		}
 	}
 	// After the tags: the tag's writer may have gone to another set before.
-	_, p.changed = p.j.State()
 	if err := p.j.Refresh(ctx); err != nil {
 		return p.passing(ctx, err)
 	}

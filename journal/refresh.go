@@ -222,9 +222,20 @@ func (j *Journal) tell() {
 		select {
 		case <-j.news:
 			j.notify(j.ctx)
+			if j.ctx.Err() != nil {
+				j.hasNews() // it may not have been sent: tellAtEnd does it again
+			}
 		case <-j.ctx.Done():
 			return
 		}
+	}
+}
+
+// hasNews makes tell, or tellAtEnd, send a notification.
+func (j *Journal) hasNews() {
+	select {
+	case j.news <- struct{}{}:
+	default: // it will be told with what is to be told already
 	}
 }
 

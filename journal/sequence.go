@@ -144,6 +144,15 @@ func (p *Player) behind(ctx context.Context, s *stream) (verdict, error) {
 	if v, err := p.suspicious(s, *p.tag, p.next); v != stepAgain || err != nil {
 		return v, err
 	}
+	if p.opts.Tail && (p.superseded == 0 || p.supersededTag != *p.tag) && p.seenNewer(*p.tag) {
+		// Nothing else may happen that would be a reason to ask for the tags.
+		p.round++
+		p.superseded, p.supersededTag = p.round, *p.tag
+	}
+	if p.older(s) {
+		p.read(s)
+		return stepWait, nil
+	}
 	if p.opts.Tail && (p.superseded == 0 || p.supersededTag != *p.tag || s.endRound < p.superseded) {
 		return stepEnd, p.broken()
 	}
@@ -158,6 +167,29 @@ func (p *Player) behind(ctx context.Context, s *stream) (verdict, error) {
 		return v, err
 	}
 	return stepAgain, p.endTag()
+}
+
+// older reports whether a stream was read last before the ends of all were looked at
+// anew: its read was under way then. Nobody would look again before the next poll.
+func (p *Player) older(s *stream) bool { return p.opts.Tail && s.endRound < p.round }
+
+// seenNewer reports whether there are entries of a newer tag: read here, or that a
+// client was done with.
+func (p *Player) seenNewer(tag uint64) bool {
+	for _, s := range p.streams {
+		if e := s.front(); e != nil && e.TagTID > tag {
+			return true
+		}
+	}
+	st, _ := p.j.State()
+	for _, c := range st.Clients {
+		for _, pos := range c.Commit {
+			if pos.TagTID > tag {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // rest is the end between two tags: the next one has no first entry yet, which
@@ -178,6 +210,10 @@ func (p *Player) rest(ctx context.Context, s *stream) (verdict, error) {
 				return v, err
 			}
 		}
+	}
+	if p.older(s) {
+		p.read(s)
+		return stepWait, nil
 	}
 	if !p.opts.Tail {
 		if err := p.confirm(ctx, s.object); err != nil {

@@ -352,14 +352,19 @@ func (w *Watch) unwatch(ctx context.Context) error {
 }
 
 // Close ends the watch. After it returned the function is not called any more.
-// It is safe to call after the watch was lost, and twice.
+// It is safe to call after the watch was lost, and twice. When ctx ends before, the
+// watch is ended later: every notification would wait for its answer otherwise.
 func (w *Watch) Close(ctx context.Context) error {
 	closed := w.ctx.Err() != nil
 	w.stop()
 	if closed || w.Err() != nil {
 		return nil
 	}
-	if err := w.unwatch(ctx); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotConnected) {
+	err := w.unwatch(ctx)
+	if err != nil && ctx.Err() != nil {
+		w.o.spawn(func() { _ = w.unwatch(w.o.ctx) })
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNotConnected) {
 		return err
 	}
 	return nil

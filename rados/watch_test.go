@@ -187,6 +187,18 @@ func TestClosingAWatchTakesItBack(t *testing.T) {
 	})
 }
 
+func TestAWatchIsTakenBackThoughWhoClosesItDoesNotWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		wd := b.watch(t)
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := wd.w.Close(gone); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		b.watchOp(0, wire.WatchOpUnwatch).reply(0)
+	})
+}
+
 func TestARegistrationIsNotRepeatedButMadeAnew(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		done := make(chan error, 1)

@@ -235,6 +235,15 @@ func (j *journalReplica) seenFromHere(uuid string) string {
 	return uuid
 }
 
+const (
+	// newsGather is how soon after the remote journal's metadata changed the status
+	// follows.
+	newsGather = 50 * time.Millisecond
+	// handover is how long after the journal said that the image changed hands this
+	// may show in all else.
+	handover = 2 * time.Second
+)
+
 // watch shows the status and ends the replay when something else is to be done as
 // far as the remote site tells: its image was demoted and all is applied, or is no
 // longer mirrored, or this site is disconnected.
@@ -242,16 +251,18 @@ func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc)
 	r := j.r
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var last time.Time
+	var last, handed time.Time
 	configured := time.Now()
 	for {
+		// Somebody committed a position, as is seldom done.
+		_, news := j.theirs.State()
 		head, here := j.head(), j.here()
 		behind := j.behind(ctx, head, here)
 		if ctx.Err() != nil {
 			return
 		}
 		r.say(wire.MirrorStatusReplaying, j.stats.describe(head, here, behind))
-		if time.Since(last) >= time.Second/2 {
+		if time.Since(last) >= time.Second/2 || time.Since(handed) < handover {
 			last = time.Now()
 			if err := j.check(ctx, behind == 0); err != nil {
 				end(err)
@@ -262,8 +273,10 @@ func (j *journalReplica) watch(ctx context.Context, end context.CancelCauseFunc)
 		case <-ctx.Done():
 			return
 		case <-j.handed:
-			last = time.Time{}
+			handed = time.Now()
 		case <-tick.C:
+		case <-news:
+			rest(ctx, newsGather)
 		case <-r.kick:
 			configured = time.Time{}
 		}
