@@ -34,8 +34,11 @@ type Conn struct {
 	pumps    sync.WaitGroup
 	watchdog *time.Timer
 	lastIn   atomic.Int64
-	lastAck  atomic.Int64
-	recvSeq  atomic.Uint64
+	// flushes counts the writes to the socket. The reader looks at it so that the
+	// memory model knows, too, that an answer comes after its request was read.
+	flushes atomic.Uint64
+	lastAck atomic.Int64
+	recvSeq atomic.Uint64
 
 	sendSeq uint64 // the writer's
 

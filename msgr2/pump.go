@@ -132,6 +132,7 @@ func (w *writer) small(tag uint8, payload []byte) error {
 func (w *writer) flush() error {
 	w.frame = outFrame{}
 	w.out.close()
+	w.c.flushes.Add(1)
 	bufs := net.Buffers(w.out.list)
 	_, err := bufs.WriteTo(w.c.nc)
 	w.out.reset()
@@ -207,6 +208,7 @@ func (c *Conn) deliver(f *inFrame) error {
 		m.Release()
 		return c.Err()
 	}
+	_ = c.flushes.Load()
 	c.cfg.Handler.HandleMessage(c, m)
 	c.lastIn.Store(c.now())
 	if !c.setReading(true) {

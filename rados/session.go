@@ -193,6 +193,14 @@ func (s *session) sorted() []*request {
 func (l *link) lost(err error) {
 	s := l.s
 	s.mu.Lock()
+	conn := l.conn
+	s.mu.Unlock()
+	if conn != nil {
+		// Until it returns the bytes of what was sent may still be read, and who gets
+		// the answer over the next connection may use them for something else.
+		_ = conn.Close()
+	}
+	s.mu.Lock()
 	if s.link != l {
 		s.mu.Unlock()
 		return
