@@ -147,6 +147,9 @@ func (t *txn) stepWatch(op *wire.Op) (msgr2.Data, int32) {
 		return msgr2.Data{}, 0
 	case wire.OpListWatchers:
 		var l wire.WatcherList
+		if t.onClone {
+			return msgr2.NewData(l.Append(nil)), 0 // nobody watches those
+		}
 		for _, k := range slices.SortedFunc(maps.Keys(t.o.watches), watchKey.compare) {
 			w := t.o.watches[k]
 			l.Watchers = append(l.Watchers, wire.Watcher{Name: k.name, Cookie: k.cookie, Timeout: w.timeout, Addr: w.addr})
