@@ -80,7 +80,7 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 		}
 		c.removeSnap(id, f.SnapID, func(p *osdmap.Pool) {
 			p.SnapEpoch = c.osdmap.Epoch + 1
-			if c.opt.release < 18 {
+			if c.opt.release < 20 {
 				p.SnapSeq++
 			}
 		})

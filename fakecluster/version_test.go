@@ -106,3 +106,31 @@ func versions(t *testing.T, io *rados.IoCtx) (out []string) {
 	do("stat", io, "b", stat)
 	return out
 }
+
+// TestSnapshotNumbers has the numbers that monitors gave: until 18.2 a removal takes one.
+func TestSnapshotNumbers(t *testing.T) {
+	for release, want := range map[int][]uint64{16: {2, 3, 4, 6, 7, 10, 11}, 18: {2, 3, 4, 6, 7, 10, 11}, 20: {2, 3, 4, 5, 6, 7, 8}} {
+		c := fakecluster.New(t, fakecluster.Release(release), fakecluster.Pools("p"))
+		io := open(t, connect(t, c, "client.admin"), "p")
+		var got []uint64
+		take := func(n int) {
+			for range n {
+				id, err := io.CreateSnapID(t.Context())
+				must(t, err)
+				got = append(got, id)
+			}
+		}
+		remove := func(i int) { must(t, io.RemoveSnapID(t.Context(), got[i])) }
+		take(3)
+		remove(1)
+		take(2)
+		remove(0)
+		remove(2)
+		take(1)
+		remove(0)
+		take(1)
+		if !slices.Equal(got, want) {
+			t.Errorf("%d: %d, want %d", release, got, want)
+		}
+	}
+}
