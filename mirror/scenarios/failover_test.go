@@ -273,21 +273,25 @@ func TestScenario39ForcedPromotionOfAHalfSyncedImage(t *testing.T) {
 	w.b.write(image, 60)
 }
 
-// lose makes the site of the primary silent when the copy has come to its seventh
-// object: connections stay open and nothing is answered.
-func (w *world) lose() (reached <-chan struct{}, restore func()) {
-	hit := make(chan struct{})
-	var once sync.Once
+// lose stops the copy at its seventh object, at the primary's site. With silence the
+// whole site is silent: connections stay open and nothing is answered, until the last
+// function is called.
+func (w *world) lose() (reached <-chan struct{}, silence func() (restore func())) {
+	hit, silent := make(chan struct{}), make(chan struct{})
+	var once, end sync.Once
 	w.a.cluster.Inject(fakecluster.Fault{
 		Type: rwire.TypeOSDOp, Prefix: "rbd_data.", Skip: 12,
 		Do: func(*fakecluster.Event) {
-			once.Do(func() {
-				restore = w.a.cluster.Inject(fakecluster.Fault{Drop: true})
-				close(hit)
-			})
+			once.Do(func() { close(hit) })
+			<-silent
 		},
 	})
-	return hit, func() { restore() }
+	w.Cleanup(func() { end.Do(func() { close(silent) }) })
+	return hit, func() func() {
+		restore := w.a.cluster.Inject(fakecluster.Fault{Drop: true})
+		end.Do(func() { close(silent) })
+		return restore
+	}
 }
 
 func TestScenario39ForcedPromotionWhenTheOtherSiteIsSilent(t *testing.T) {
@@ -297,10 +301,10 @@ func TestScenario39ForcedPromotionWhenTheOtherSiteIsSilent(t *testing.T) {
 		w.a.write(image, 40+seed)
 	}
 	gid := w.b.gid(image)
-	lost, restore := w.lose()
-	defer restore()
-	w.a.mirror(image)
-	<-lost
+	reached, silence := w.lose()
+	w.a.mirror(image) // which looks at the image again when the copy has begun
+	<-reached
+	defer silence()()
 	w.b.promote(image, true)
 	require.True(t, complete == w.b.contentOf(image), "not the content of the last complete snapshot")
 	w.b.write(image, 60)
