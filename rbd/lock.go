@@ -25,6 +25,9 @@ const (
 	lockYield = 250 * time.Millisecond
 	// lockPause is the wait before the next try when nobody answered.
 	lockPause = 200 * time.Millisecond
+	// strayPause is how long a lock of this very client is left to whoever may still
+	// have it.
+	strayPause = time.Second
 )
 
 // errLockHeld says that a living client holds the lock and was not asked for it.
@@ -147,7 +150,11 @@ func (l *exclusiveLock) acquire(ctx context.Context, request bool) error {
 		case !owner.Managed:
 			return fmt.Errorf("image %s is locked by hand by %v (%s): %w", l.img.Name(), owner.Name, owner.Addr, rados.ErrReadOnly)
 		case !owner.Alive:
-			if err := l.img.BreakLock(ctx, *owner); err != nil {
+			dead := l.img.BreakLock
+			if owner.Addr.SameInstance(l.img.io.Client().Addr()) {
+				dead = l.takeStray
+			}
+			if err := dead(ctx, *owner); err != nil {
 				return err
 			}
 			continue
@@ -158,6 +165,31 @@ func (l *exclusiveLock) acquire(ctx context.Context, request bool) error {
 			return err
 		}
 	}
+}
+
+// takeStray breaks the lock that an Image of this very client did not give back when
+// it was closed, because the cluster did not answer in time. Nobody is shut out: what
+// that Image sent goes to each object before what this one will send.
+func (l *exclusiveLock) takeStray(ctx context.Context, o LockOwner) error {
+	// One that has lost its watch and is about to make a new one has time for it.
+	if err := pause(ctx, strayPause); err != nil {
+		return err
+	}
+	img := l.img
+	still, err := img.LockOwner(ctx)
+	if err != nil || still == nil || still.Alive || still.Cookie != o.Cookie || !still.Addr.SameInstance(o.Addr) {
+		return err
+	}
+	if err := img.io.Client().Settle(ctx); err != nil {
+		return fmt.Errorf("exclusive lock of image %s, which this client left behind: %w", img.Name(), err)
+	}
+	op := rados.NewOp()
+	callBreakLock(op, o.Name, o.Cookie)
+	if err := ignoreNotFound(img.io.Operate(ctx, img.oid, op)); err != nil {
+		return fmt.Errorf("break the lock of image %s, which this client left behind: %w", img.Name(), err)
+	}
+	img.log.Warn("broke an exclusive lock that this client had left behind", "cookie", o.Cookie)
+	return nil
 }
 
 // giveWay waits for the client that the lock was given to on its request to take it.

@@ -144,10 +144,11 @@ func (s *site) run() {
 	require.Nil(s.w, s.stop, "a daemon runs already")
 	memory, err := checkpoint.Open(s.path)
 	require.NoError(s.w, err)
-	log := slog.New(slog.DiscardHandler)
+	level := slog.LevelInfo // shown when the test fails
 	if os.Getenv("RBDM_TEST_LOG") != "" {
-		log = slog.New(slog.NewTextHandler(s.w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("site", s.name)
+		level = slog.LevelDebug
 	}
+	log := slog.New(slog.NewTextHandler(s.w.Output(), &slog.HandlerOptions{Level: level})).With("site", s.name)
 	s.memory = memory
 	s.daemon = engine.NewDaemon(engine.Config{Local: s.cfg, Version: "test", Logger: log, Checkpoints: memory})
 	ctx, cancel := context.WithCancel(context.Background())
