@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror fake-python fake-ceph fake-quorum bench-fake cli-diff bench-cli clean
+.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror fake-python fake-ceph fake-bodies fake-quorum bench-fake cli-diff bench-cli clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -62,6 +62,9 @@ fake-mirror: ## Ceph's own rbd-mirror between two fake clusters (root, Debian)
 
 fake-python: ## Ceph's Python bindings on a fake and on a real cluster: every answer the same (root, Debian)
 	scripts/fake-python 16 20
+
+fake-bodies: ## our own tests of all clients on a fake and on a real cluster: all pass on both (root, Debian)
+	scripts/fake-bodies 16 20
 
 fake-ceph: ## the ceph and rados programs on a fake and on a real cluster: every line the same (root, Debian)
 	scripts/fake-ceph 16 20
