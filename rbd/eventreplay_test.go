@@ -125,8 +125,13 @@ func (x *replayTarget) apply(ev jwire.Event) {
 // the operations end that it waits for.
 func (x *replayTarget) lookAhead(stream []jwire.Event) {
 	x.t.Helper()
-	x.expected = map[uint64]int32{}
-	for _, tid := range x.events.Awaited() {
+	awaited := x.events.Awaited()
+	require.NotEmpty(x.t, awaited)
+	if x.expected == nil {
+		x.expected = map[uint64]int32{}
+	}
+	for _, tid := range awaited {
+		require.NotContains(x.t, x.expected, tid, "looked for once more")
 		x.expected[tid] = 0 // its owner died, if there is no end
 		for _, ev := range stream {
 			if ev.Type == jwire.EventOpFinish && ev.OpTID == tid {
@@ -134,7 +139,6 @@ func (x *replayTarget) lookAhead(stream []jwire.Event) {
 			}
 		}
 	}
-	require.NotEmpty(x.t, x.expected)
 }
 
 func (x *replayTarget) read(snap uint64) []byte {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
@@ -37,7 +38,11 @@ func (j *journalReplica) lookAhead(ctx context.Context, tag uint64, awaited []ui
 		return fmt.Errorf("read the remote journal: %w", err)
 	}
 	defer player.Close()
+	// What was found before is still needed: the position may not have passed it.
 	found := knownEnds{tag: tag, ends: make(map[uint64]int32)}
+	if j.ends.tag == tag {
+		maps.Copy(found.ends, j.ends.ends)
+	}
 	missing := make(map[uint64]bool)
 	for _, tid := range awaited {
 		missing[tid] = true
