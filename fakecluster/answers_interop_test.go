@@ -34,17 +34,10 @@ func number(name string, otherwise int) int {
 // once. What differs is made as short as possible and, with RBDM_KEEP, written
 // there as a script with the real answers, for testdata/scripts.
 func TestInteropScripts(t *testing.T) {
-	path := os.Getenv("RBDM_CONF")
-	if path == "" {
-		t.Fatal("RBDM_CONF names no ceph.conf")
-	}
 	release, seed := number("RBDM_RELEASE", 20), number("RBDM_SEED", int(time.Now().Unix()))
 	h := &hunt{release: release, found: map[string]int{}, next: uint64(seed), end: uint64(seed + number("RBDM_SEEDS", 20))}
 	t.Logf("RBDM_SEED=%d", seed)
-	inv, _, err := conf.ParseArgs([]string{"-c", path}, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	must(t, err)
-	cfg, err := inv.Load()
-	must(t, err)
+	cfg := realConfig(t)
 	h.clusters = [2]*rawCluster{
 		openRaw(t, "real", cfg, nil),
 		openRawFake(t, fakecluster.New(t, fakecluster.Release(release), fakecluster.OSDs(3))),

@@ -16,9 +16,7 @@ import (
 
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/msgr2"
-	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
-	"github.com/rbdm/rbdm/rados/conf"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -27,10 +25,6 @@ import (
 // be one that nobody else needs: a random request may find a bug that crashes it. RBDM_SEED repeats a
 // run, RBDM_STEPS sets its length.
 func TestInteropSameAnswers(t *testing.T) {
-	path := os.Getenv("RBDM_CONF")
-	if path == "" {
-		t.Fatal("RBDM_CONF names no ceph.conf")
-	}
 	seed := uint64(time.Now().UnixNano())
 	if v := os.Getenv("RBDM_SEED"); v != "" {
 		seed, _ = strconv.ParseUint(v, 10, 64)
@@ -40,22 +34,13 @@ func TestInteropSameAnswers(t *testing.T) {
 		steps, _ = strconv.Atoi(v)
 	}
 	t.Logf("RBDM_SEED=%d", seed)
-	inv, _, err := conf.ParseArgs([]string{"-c", path}, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	must(t, err)
-	cfg, err := inv.Load()
-	must(t, err)
-	real, err := rados.Connect(t.Context(), cfg)
-	must(t, err)
-	t.Cleanup(func() { _ = real.Close() })
+	real := realCluster(t)
 	pool := fmt.Sprintf("fk-difference-%d", seed)
 	admin(t, real, map[string]any{"prefix": "osd pool create", "pool": pool, "pg_num": 8})
 	t.Cleanup(func() {
 		_, _, _ = real.MonCommand(context.Background(), map[string]any{"prefix": "osd pool delete", "pool": pool, "pool2": pool, "yes_i_really_really_mean_it": true}, nil)
 	})
-	release := 20
-	if v := os.Getenv("RBDM_RELEASE"); v != "" {
-		release, _ = strconv.Atoi(v)
-	}
+	release := number("RBDM_RELEASE", 20)
 	c := fakecluster.New(t, fakecluster.Pools(pool), fakecluster.Release(release))
 	sites := [2]*site{
 		{name: "real", io: open(t, real, pool)},

@@ -14,9 +14,7 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/fakecluster"
-	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
-	"github.com/rbdm/rbdm/rados/conf"
 )
 
 // TestInteropSameAnswersWhenFull fills a pool of a real cluster (RBDM_CONF, one of
@@ -25,26 +23,13 @@ import (
 // nevertheless (FULL_TRY). RBDM_CEPH is how ceph is called for the real cluster.
 // RBDM_SEED repeats a run.
 func TestInteropSameAnswersWhenFull(t *testing.T) {
-	path := os.Getenv("RBDM_CONF")
-	if path == "" {
-		t.Fatal("RBDM_CONF names no ceph.conf")
-	}
 	seed := uint64(time.Now().UnixNano())
 	if v := os.Getenv("RBDM_SEED"); v != "" {
 		seed, _ = strconv.ParseUint(v, 10, 64)
 	}
 	t.Logf("RBDM_SEED=%d", seed)
-	inv, _, err := conf.ParseArgs([]string{"-c", path}, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	must(t, err)
-	cfg, err := inv.Load()
-	must(t, err)
-	real, err := rados.Connect(t.Context(), cfg)
-	must(t, err)
-	t.Cleanup(func() { _ = real.Close() })
-	release := 20
-	if v := os.Getenv("RBDM_RELEASE"); v != "" {
-		release, _ = strconv.Atoi(v)
-	}
+	real := realCluster(t)
+	release := number("RBDM_RELEASE", 20)
 	for _, how := range []string{"quota", "osd"} {
 		t.Run(how, func(t *testing.T) { fullAlike(t, real, how, seed, release) })
 	}

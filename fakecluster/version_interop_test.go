@@ -5,36 +5,19 @@ package fakecluster_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/rbdm/rbdm/fakecluster"
-	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
-	"github.com/rbdm/rbdm/rados/conf"
 )
 
 // TestInteropVersions does the same in a fresh pool of a real cluster (RBDM_CONF,
 // of RBDM_RELEASE) and of a fake one, and compares the user version that comes
 // with every answer.
 func TestInteropVersions(t *testing.T) {
-	path := os.Getenv("RBDM_CONF")
-	if path == "" {
-		t.Fatal("RBDM_CONF names no ceph.conf")
-	}
-	inv, _, err := conf.ParseArgs([]string{"-c", path}, os.Getenv, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	must(t, err)
-	cfg, err := inv.Load()
-	must(t, err)
-	real, err := rados.Connect(t.Context(), cfg)
-	must(t, err)
-	t.Cleanup(func() { _ = real.Close() })
-	release := 20
-	if v := os.Getenv("RBDM_RELEASE"); v != "" {
-		release, _ = strconv.Atoi(v)
-	}
+	real := realCluster(t)
+	release := number("RBDM_RELEASE", 20)
 	c := fakecluster.New(t, fakecluster.Release(release))
 	fake := connect(t, c, "client.admin")
 	pool := fmt.Sprintf("fk-versions-%d", time.Now().UnixNano())

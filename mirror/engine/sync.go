@@ -86,9 +86,9 @@ func (j *copyJob) run(ctx context.Context) (progress, error) {
 	return done, j.memory.Forget(j.key)
 }
 
-// validMaps sees to it that an image's object maps can be trusted. A copy that was taken
-// back leaves that of the head marked invalid, as the removal of any snapshot does whose
-// own map was never made; nobody else would make a replica's anew.
+// validMaps sees to it that an image's object maps can be trusted. That of the head may
+// have been marked invalid, by a failure or by another daemon; nobody else would make a
+// replica's anew.
 func validMaps(ctx context.Context, img *rbd.Image) error {
 	if img.Features()&rbd.FeatureObjectMap == 0 {
 		return nil
