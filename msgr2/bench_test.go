@@ -90,7 +90,7 @@ func BenchmarkForward(b *testing.B) {
 		b.Run(fmt.Sprintf("crc known %v", known), func(b *testing.B) {
 			data := NewData(noise(4<<20, 1))
 			if known {
-				data = checkedData(data.Bytes(), data.CRC())
+				data = CheckedData(data.Bytes(), data.CRC())
 			}
 			var out outBuffers
 			b.SetBytes(4 << 20)

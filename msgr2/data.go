@@ -34,8 +34,9 @@ func NewData(bufs ...[]byte) Data {
 	return d
 }
 
-// checkedData is NewData of one slice whose CRC (seed -1) is known.
-func checkedData(b []byte, crc uint32) Data {
+// CheckedData is NewData of one slice whose CRC (seed -1) is known, as CRC or
+// KnownCRC told it. A wrong one makes every receiver refuse the frame.
+func CheckedData(b []byte, crc uint32) Data {
 	if len(b) == 0 {
 		return Data{}
 	}
@@ -61,6 +62,12 @@ func (d Data) Checked() Data {
 }
 
 func (p part) checked() part { return part{b: p.b, crc: denc.CRC32C(^uint32(0), p.b), has: true} }
+
+// KnownCRC returns the CRC (seed -1) of a Data of one slice, where it is known
+// without reading the bytes: they came in a frame, or are Checked.
+func (d Data) KnownCRC() (crc uint32, known bool) {
+	return d.first.crc, d.first.has && len(d.more) == 0
+}
 
 // Len returns the number of bytes.
 func (d Data) Len() int { return d.n }

@@ -11,7 +11,7 @@ import (
 func TestDataSlicesAcrossParts(t *testing.T) {
 	whole := []byte("abcdefghij")
 	d := NewData(whole[:3], nil, whole[3:7])
-	d.AppendData(checkedData(whole[7:], 42))
+	d.AppendData(CheckedData(whole[7:], 42))
 	if d.Len() != len(whole) {
 		t.Fatalf("length %d", d.Len())
 	}
@@ -29,7 +29,7 @@ func TestDataSlicesAcrossParts(t *testing.T) {
 
 func TestDataWithoutItsHeadKeepsItsChecksum(t *testing.T) {
 	whole := bytes.Repeat([]byte("some bytes of a sparse read"), 1000)
-	d := checkedData(whole, denc.CRC32C(^uint32(0), whole))
+	d := CheckedData(whole, denc.CRC32C(^uint32(0), whole))
 	for _, off := range []int{0, 1, 24, cheapCut, cheapCut + 1, len(whole) - 5} {
 		rest := d.Slice(off, len(whole)-off)
 		if got, want := rest.CRC(), denc.CRC32C(^uint32(0), whole[off:]); got != want {

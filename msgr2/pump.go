@@ -195,7 +195,7 @@ func (c *Conn) deliver(f *inFrame) error {
 		return fmt.Errorf("%w: message header: %w", ErrFrame, err)
 	}
 	if f.crcs {
-		m.Data = checkedData(f.seg[dataSegment], f.crc[dataSegment])
+		m.Data = CheckedData(f.seg[dataSegment], f.crc[dataSegment])
 	} else {
 		m.Data = NewData(f.seg[dataSegment])
 	}

@@ -32,9 +32,20 @@ const growTo = 128 << 10
 type extent struct {
 	off uint64
 	p   []byte
+	crc uint32 // of p, as msgr2.Data has it
+	has bool   // crc is known
 }
 
 func (e extent) end() uint64 { return e.off + uint64(len(e.p)) }
+
+// slice returns the bytes [from, to) of the object, with their CRC where it follows
+// from what is known: who reads what was written in one piece needs none worked out.
+func (e extent) slice(from, to uint64) msgr2.Data {
+	if !e.has {
+		return msgr2.NewData(e.p[from-e.off : to-e.off : to-e.off])
+	}
+	return msgr2.CheckedData(e.p, e.crc).Slice(int(from-e.off), int(to-from))
+}
 
 // Bytes is the sparse content of an object. The zero Bytes is empty. Buffers
 // handed to Write are kept and must not change afterwards; buffers returned by
@@ -87,10 +98,10 @@ func (b *Bytes) punch(off, end uint64) int {
 		e := b.ext[j]
 		if e.off < off {
 			n := off - e.off
-			left = append(left, extent{e.off, e.p[:n:n]})
+			left = append(left, extent{off: e.off, p: e.p[:n:n]})
 		}
 		if e.end() > end {
-			right = append(right, extent{end, e.p[end-e.off:]})
+			right = append(right, extent{off: end, p: e.p[end-e.off:]})
 		}
 	}
 	b.ext = slices.Replace(b.ext, i, j, append(left, right...)...)
@@ -99,27 +110,36 @@ func (b *Bytes) punch(off, end uint64) int {
 
 // Write stores d at off and makes the object at least so long.
 func (b *Bytes) Write(off uint64, d msgr2.Data) {
-	for p := range d.Parts() {
-		b.write(off, p)
-		off += uint64(len(p))
+	for piece := range d.Pieces() {
+		if piece.Len() >= keepWhole {
+			b.keep(off, piece)
+		} else {
+			b.write(off, piece.Bytes())
+		}
+		off += uint64(piece.Len())
 	}
 }
 
 // WriteBytes is Write of one buffer.
 func (b *Bytes) WriteBytes(off uint64, p []byte) {
-	if len(p) > 0 {
-		b.write(off, p)
-	}
+	b.Write(off, msgr2.NewData(p))
 }
 
+// keep stores a piece as it is.
+func (b *Bytes) keep(off uint64, piece msgr2.Data) {
+	end := off + uint64(piece.Len())
+	i := b.punch(off, end)
+	b.size = max(b.size, end)
+	e := extent{off: off, p: slices.Clip(piece.Bytes())}
+	e.crc, e.has = piece.KnownCRC()
+	b.ext = slices.Insert(b.ext, i, e)
+}
+
+// write stores a copy of p.
 func (b *Bytes) write(off uint64, p []byte) {
 	end := off + uint64(len(p))
 	i := b.punch(off, end)
 	b.size = max(b.size, end)
-	if len(p) >= keepWhole {
-		b.ext = slices.Insert(b.ext, i, extent{off, slices.Clip(p)})
-		return
-	}
 	if i > 0 && b.ext[i-1].end() == off && len(b.ext[i-1].p)+len(p) <= growTo {
 		e := &b.ext[i-1]
 		if cap(e.p)-len(e.p) < len(p) {
@@ -127,10 +147,10 @@ func (b *Bytes) write(off uint64, p []byte) {
 			copy(grown, e.p)
 			e.p = grown
 		}
-		e.p = append(e.p, p...)
+		e.p, e.has = append(e.p, p...), false
 		return
 	}
-	b.ext = slices.Insert(b.ext, i, extent{off, slices.Clone(p)})
+	b.ext = slices.Insert(b.ext, i, extent{off: off, p: slices.Clone(p)})
 }
 
 // Zero makes a hole of the range; the size stays.
@@ -151,7 +171,7 @@ func (b *Bytes) Truncate(size uint64) {
 // zeros is read-only.
 var zeros [64 << 10]byte
 
-func appendZeros(d *msgr2.Data, n uint64) {
+func appendZeros(d *msgr2.Builder, n uint64) {
 	for n > 0 {
 		m := min(n, uint64(len(zeros)))
 		d.Append(zeros[:m:m])
@@ -162,10 +182,10 @@ func appendZeros(d *msgr2.Data, n uint64) {
 // Read returns up to n bytes from off, less when the object ends before. Holes
 // read as zeros. Nothing is copied.
 func (b *Bytes) Read(off, n uint64) msgr2.Data {
-	var d msgr2.Data
 	if off >= b.size {
-		return d
+		return msgr2.Data{}
 	}
+	var d msgr2.Builder
 	end := off + min(n, b.size-off)
 	for i := b.find(off); i < len(b.ext) && off < end; i++ {
 		e := b.ext[i]
@@ -177,11 +197,11 @@ func (b *Bytes) Read(off, n uint64) msgr2.Data {
 			off = e.off
 		}
 		stop := min(end, e.end())
-		d.Append(e.p[off-e.off : stop-e.off : stop-e.off])
+		d.AppendData(e.slice(off, stop))
 		off = stop
 	}
 	appendZeros(&d, end-off)
-	return d
+	return d.Data()
 }
 
 // Extents returns which parts of the range were written, ascending; parts that

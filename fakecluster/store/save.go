@@ -67,7 +67,7 @@ func (b *Bytes) Put(r Run, older *Bytes) error {
 	}
 	b.own()
 	if r.P != nil {
-		b.ext = append(b.ext, extent{r.Off, r.P[:len(r.P):len(r.P)]})
+		b.ext = append(b.ext, extent{off: r.Off, p: r.P[:len(r.P):len(r.P)]})
 		return nil
 	}
 	if older == nil {
@@ -80,7 +80,7 @@ func (b *Bytes) Put(r Run, older *Bytes) error {
 		o := older.ext[i]
 		m := min(n, o.end()-r.Off)
 		p := o.p[r.Off-o.off:][:m:m]
-		b.ext = append(b.ext, extent{r.Off, p})
+		b.ext = append(b.ext, extent{off: r.Off, p: p})
 		r.Off += m
 		n -= m
 	}

@@ -30,9 +30,7 @@ func (m *model) check(t *testing.T, b *Bytes) {
 	if b.Size() != uint64(len(m.p)) {
 		t.Fatalf("size %d, want %d", b.Size(), len(m.p))
 	}
-	if got := b.Read(0, b.Size()).Bytes(); !bytes.Equal(got, m.p) {
-		t.Fatal("contents differ")
-	}
+	m.checkRead(t, b, 0, len(m.p))
 	got := make([]bool, len(m.p))
 	for _, r := range b.Extents(0, b.Size()) {
 		for i := r.Off; i < r.End(); i++ {
@@ -43,6 +41,19 @@ func (m *model) check(t *testing.T, b *Bytes) {
 		if got[i] != m.written[i] {
 			t.Fatalf("byte %d: written %v, want %v", i, got[i], m.written[i])
 		}
+	}
+}
+
+// checkRead compares bytes, and the checksum that may have been kept with them.
+func (m *model) checkRead(t *testing.T, b *Bytes, off, n int) {
+	t.Helper()
+	got := b.Read(uint64(off), uint64(n))
+	want := m.p[min(off, len(m.p)):min(off+n, len(m.p))]
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Fatalf("contents of [%d, +%d) differ", off, n)
+	}
+	if sum := msgr2.NewData(want).CRC(); got.CRC() != sum {
+		t.Fatalf("checksum of [%d, +%d) is %#x, want %#x", off, n, got.CRC(), sum)
 	}
 }
 
@@ -85,7 +96,11 @@ func TestBytesAgainstAPlainModel(t *testing.T) {
 			for i := range p {
 				p[i] = byte(rng.Uint32())
 			}
-			b.Write(uint64(off), msgr2.NewData(p[:n/2], p[n/2:]))
+			d := msgr2.NewData(p[:n/2], p[n/2:])
+			if rng.IntN(4) != 0 { // as from a connection with checksums
+				d = d.Checked()
+			}
+			b.Write(uint64(off), d)
 			if n > 0 {
 				m.resize(max(len(m.p), off+n))
 			}
@@ -95,6 +110,15 @@ func TestBytesAgainstAPlainModel(t *testing.T) {
 		}
 	}
 	m.check(t, &b)
+	for range 1000 {
+		off, n := rng.IntN(len(m.p)+1), rng.IntN(40000)
+		if e := rng.IntN(3); e < 2 && len(b.ext) > 0 { // one extent, or its end
+			x := b.ext[rng.IntN(len(b.ext))]
+			cut := e * rng.IntN(len(x.p))
+			off, n = int(x.off)+cut, len(x.p)-cut
+		}
+		m.checkRead(t, &b, off, n)
+	}
 	for i := range clones {
 		clones[i].m.check(t, &clones[i].b)
 	}
@@ -131,5 +155,37 @@ func TestOmapClonesAreApart(t *testing.T) {
 	}
 	if got != "cde" {
 		t.Fatal(got)
+	}
+}
+
+// What was written in one piece is read without its bytes being looked at, also from
+// a clone; what was cut loses that.
+func TestChecksumsAreKept(t *testing.T) {
+	var b Bytes
+	b.Write(0, msgr2.NewData(bytes.Repeat([]byte("ab"), keepWhole)).Checked())
+	known := func(b *Bytes, off, n uint64) bool {
+		_, ok := b.Read(off, n).KnownCRC()
+		return ok
+	}
+	if c := b.Clone(); !known(&b, 0, 2*keepWhole) || !known(&c, 0, b.Size()) {
+		t.Error("the checksum of a whole piece is not kept")
+	}
+	if known(&b, 0, keepWhole) {
+		t.Error("half a piece claims to have the checksum of the whole")
+	}
+	b.WriteBytes(keepWhole, []byte("x"))
+	if known(&b, 0, keepWhole) {
+		t.Error("what was cut claims to have the checksum of the whole")
+	}
+}
+
+// BenchmarkRead is a read of one piece with the checksum that is sent with it.
+func BenchmarkRead(b *testing.B) {
+	var o Bytes
+	o.Write(0, msgr2.NewData(make([]byte, 4<<20)).Checked())
+	b.SetBytes(4 << 20)
+	for b.Loop() {
+		d := o.Read(0, 4<<20)
+		_ = d.CRC()
 	}
 }
