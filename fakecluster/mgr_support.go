@@ -1,6 +1,7 @@
 package fakecluster
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +25,10 @@ type support struct {
 	working   bool
 	perf      map[perfKey]*perfQuery
 
-	mu   sync.Mutex
-	busy map[string]bool // images of which a mirror snapshot is being made
+	mu    sync.Mutex
+	busy  map[string]bool // images of which a mirror snapshot is being made
+	begun int             // what ticks have begun and what has not ended
+	idle  chan struct{}   // closed when begun gets to 0; nil while nobody waits
 }
 
 func newSupport(c *Cluster) *support {
@@ -62,8 +65,51 @@ func (s *support) tick() {
 	}
 	work := append(s.dueImages(last, now), s.dueTrash(last, now)...)
 	c.mu.Unlock()
+	s.mu.Lock()
+	s.begun += len(work)
+	s.mu.Unlock()
 	for _, d := range work {
-		c.spawn(func() { s.run(d) })
+		c.spawn(func() {
+			defer s.ended()
+			s.run(d)
+		})
+	}
+}
+
+// ended counts what tick began.
+func (s *support) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun--; s.begun == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
+}
+
+// WaitForSchedules waits until the mirror snapshots and the trash purges that
+// schedules have begun are done. After an Advance of the clock, these are all that
+// became due. A manager leaves an image out whose last snapshot it is still making,
+// even when the snapshot can be seen already; who moves the clock over several
+// intervals should wait in between.
+func (c *Cluster) WaitForSchedules(ctx context.Context) error {
+	s := c.support
+	s.mu.Lock()
+	if s.begun == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	idle := s.idle
+	s.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for schedules to run: %w", ctx.Err())
+	case <-c.ctx.Done():
+		return fmt.Errorf("waiting for schedules to run: the cluster ended: %w", c.ctx.Err())
 	}
 }
 

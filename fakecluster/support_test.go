@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -98,9 +97,12 @@ func TestSnapshotSchedulesRun(t *testing.T) {
 		} else {
 			clock.Advance(2 * time.Minute)
 		}
+		must(t, c.WaitForSchedules(ctx))
 		// More than five are not kept.
 		for name := range ids {
-			eventually(t, fmt.Sprintf("%s has its snapshot %d", name, round), func() bool { return count(name) == min(round, 5) })
+			if n := count(name); n != min(round, 5) {
+				t.Fatalf("%s has %d snapshots in round %d", name, n, round)
+			}
 		}
 		if round == 1 {
 			bad, err := busy.CheckObjectMap(ctx, nil)
@@ -130,10 +132,11 @@ func TestTrashPurgeSchedulesRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.Advance(time.Minute)
-	eventually(t, "one image is left", func() bool {
-		l, err := rbd.TrashList(t.Context(), io)
-		return err == nil && len(l) == 1 && l[0].Name == "later"
-	})
+	must(t, c.WaitForSchedules(t.Context()))
+	l, err := rbd.TrashList(t.Context(), io)
+	if err != nil || len(l) != 1 || l[0].Name != "later" {
+		t.Fatal("not one image is left", l, err)
+	}
 }
 
 func TestTasksRun(t *testing.T) {
