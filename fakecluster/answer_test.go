@@ -164,8 +164,12 @@ func (s *stage) event(e *wire.WatchNotify) string {
 	return fmt.Sprintf("%d cookie %d result %d %s v%s", e.Event, e.Cookie&(1<<cookieBits-1), e.ReturnCode, payload, s.version(e.Version))
 }
 
-// heard returns what watchers heard so far, or hear within a moment.
-func (s *stage) heard() string {
+// heard returns what watchers heard so far, or hear within a moment. What OSDs
+// have sent by now has come when they answered once more, however slow the machine.
+func (s *stage) heard(ctx context.Context) (string, error) {
+	if err := s.flush(ctx); err != nil {
+		return "", err
+	}
 	var heard []string
 	end := time.After(150 * time.Millisecond)
 	for {
@@ -174,9 +178,27 @@ func (s *stage) heard() string {
 			heard = append(heard, s.event(e))
 		case <-end:
 			slices.Sort(heard)
-			return fmt.Sprintf("%q", heard)
+			return fmt.Sprintf("%q", heard), nil
 		}
 	}
+}
+
+// flush gets an answer from every OSD that has a group of the pool.
+func (s *stage) flush(ctx context.Context) error {
+	om, done := s.c.osdMap(), map[int32]bool{}
+	for seed := range om.Pool(s.pool).PGNum {
+		_, _, _, primary := om.PGToUpActing(wire.PG{Pool: s.pool, Seed: seed})
+		if primary < 0 || done[primary] {
+			continue
+		}
+		done[primary] = true
+		m := s.message(rawStep{Object: "flush", Snap: snapHead, Seq: snapNone, Flags: wire.FlagRead, Ops: []rawOp{{Code: wire.OpStat}}})
+		m.PG.PG, m.Hash = wire.PG{Pool: s.pool, Seed: seed}, seed
+		if _, err := s.c.do(ctx, m, time.Minute); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sum shows data as it is when it is short, else by its length and a hash.

@@ -9,6 +9,30 @@ import (
 	"github.com/rbdm/rbdm/fakecluster"
 )
 
+// askedClock is a manual clock that notes what it was asked to wait for: a test can
+// know that something waits before it moves the clock.
+type askedClock struct {
+	*fakecluster.ManualClock
+	mu    sync.Mutex
+	waits []time.Duration
+}
+
+// AfterFunc implements fakecluster.Clock.
+func (a *askedClock) AfterFunc(d time.Duration, f func()) func() bool {
+	stop := a.ManualClock.AfterFunc(d, f)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waits = append(a.waits, d)
+	return stop
+}
+
+// asked reports whether anything waited, or still waits, for so long.
+func (a *askedClock) asked(d time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Contains(a.waits, d)
+}
+
 func TestARunningClockCanBeMoved(t *testing.T) {
 	c := fakecluster.NewRunningClock()
 	var mu sync.Mutex

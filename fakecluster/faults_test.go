@@ -126,18 +126,16 @@ func TestAPartitionIsBetweenSomeUsersAndDaemons(t *testing.T) {
 }
 
 func TestASlowDiskAnswersLate(t *testing.T) {
-	clock := fakecluster.NewManualClock(time.Now())
+	clock := &askedClock{ManualClock: fakecluster.NewManualClock(time.Now())}
 	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.OSDs(1), fakecluster.WithClock(clock))
 	io := open(t, connect(t, c, "client.admin"), "rbd")
 	must(t, io.WriteFull(t.Context(), "o", []byte("fast")))
 	c.SetDisk(0, fakecluster.Disk{Latency: time.Second, Bandwidth: 1 << 20})
-	c.Record()
 	done := make(chan error, 2)
 	for i := range 2 {
 		go func() { done <- io.WriteFull(t.Context(), fmt.Sprint(i), make([]byte, 2<<20)) }()
 	}
-	eventually(t, "both came", func() bool { return len(c.Events()) == 2 })
-	time.Sleep(20 * time.Millisecond) // until the disk has them
+	eventually(t, "the disk has both", func() bool { return clock.asked(3*time.Second) && clock.asked(6*time.Second) })
 	clock.Advance(2900 * time.Millisecond)
 	select {
 	case err := <-done:

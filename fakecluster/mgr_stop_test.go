@@ -42,19 +42,20 @@ func TestCommandsWaitForAStoppedManager(t *testing.T) {
 // TestFaultsStrikeTheManager also lets a schedule and a task wait for a manager
 // that is stopped.
 func TestFaultsStrikeTheManager(t *testing.T) {
-	clock := fakecluster.NewManualClock(time.Now().Truncate(time.Minute).Add(30 * time.Second))
+	clock := &askedClock{ManualClock: fakecluster.NewManualClock(time.Now().Truncate(time.Minute).Add(30 * time.Second))}
 	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.WithClock(clock))
 	cl := connect(t, c, "client.admin")
 	c.Inject(fakecluster.Fault{Daemon: "mgr.x", Command: "pg stat", Errno: rados.ErrBusy, Times: 1})
 	if _, err := mgr(t, cl, "pg stat"); !errors.Is(err, rados.ErrBusy) {
 		t.Fatal(err)
 	}
-	c.Inject(fakecluster.Fault{Daemon: "mgr.x", Command: "pg stat", Delay: time.Second, Times: 1})
+	c.Inject(fakecluster.Fault{Daemon: "mgr.x", Command: "pg stat", Delay: 777 * time.Millisecond, Times: 1})
 	done := make(chan error, 1)
 	go func() {
 		_, _, err := cl.MgrCommand(t.Context(), map[string]string{"prefix": "pg stat"}, nil)
 		done <- err
 	}()
+	eventually(t, "the command waits", func() bool { return clock.asked(777 * time.Millisecond) })
 	select {
 	case err := <-done:
 		t.Fatal("not delayed", err)
@@ -72,16 +73,16 @@ func TestFaultsStrikeTheManager(t *testing.T) {
 	must(t, err)
 	c.StopMgr()
 	clock.Advance(2 * time.Minute)
-	time.Sleep(20 * time.Millisecond)
+	must(t, c.WaitForSchedules(t.Context()))
 	if l, err := rbd.TrashList(t.Context(), io); err != nil || len(l) != 1 {
 		t.Fatal("a stopped manager worked", l, err)
 	}
 	must(t, c.StartMgr())
 	clock.Advance(time.Minute)
-	eventually(t, "the trash is empty", func() bool {
-		l, err := rbd.TrashList(t.Context(), io)
-		return err == nil && len(l) == 0
-	})
+	must(t, c.WaitForSchedules(t.Context()))
+	if l, err := rbd.TrashList(t.Context(), io); err != nil || len(l) != 0 {
+		t.Fatal("the trash is not empty", l, err)
+	}
 }
 
 func TestAFrozenLinkIsAPartition(t *testing.T) {

@@ -385,7 +385,7 @@ func (s *stage) run(ctx context.Context, st rawStep) (string, error) {
 		}
 		return s.answer(rawStep{Object: again.Object}, rep), nil
 	case "events":
-		return s.heard(), nil
+		return s.heard(ctx)
 	}
 	m := s.message(st)
 	rep, err := s.c.do(ctx, m, patience)
