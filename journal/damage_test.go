@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/rados"
@@ -75,7 +76,7 @@ func TestSequence(t *testing.T) {
 	} {
 		for _, tail := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, tail), func(t *testing.T) {
-				_, p := fakePool(t)
+				p := anycluster.Pool(t)
 				j := create(t, p, "x", Layout{Order: 12, SplayWidth: 2, Pool: -1})
 				for i := range 3 {
 					tag, err := j.AllocateTag(t.Context(), 0, nil)
@@ -169,7 +170,7 @@ func TestDamagedObjects(t *testing.T) {
 			want: 2, err: ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, p := fakePool(t)
+			p := anycluster.Pool(t)
 			j := create(t, p, "x", Layout{Order: 16, SplayWidth: 1, Pool: -1})
 			must(t, p.WriteFull(t.Context(), j.dataName(0), c.p))
 			all, err := playFor(t, j, false, false)
@@ -181,7 +182,7 @@ func TestDamagedObjects(t *testing.T) {
 }
 
 func TestAnEntryLargerThanARead(t *testing.T) {
-	_, p := fakePool(t)
+	p := anycluster.Pool(t)
 	create(t, p, "x", Layout{Order: 20, SplayWidth: 2, Pool: -1})
 	o := quick()
 	o.MaxFetchBytes = minChunk
@@ -223,7 +224,7 @@ func TestAppendsThatAreRefused(t *testing.T) {
 }
 
 func TestARecorderGoesOnWhereAnotherStopped(t *testing.T) {
-	_, p := fakePool(t)
+	p := anycluster.Pool(t)
 	l := Layout{Order: 12, SplayWidth: 3, Pool: -1}
 	j := create(t, p, "x", l)
 	record(t, recorder(t, j), 0, 57, 100)

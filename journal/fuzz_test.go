@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/journal/wire"
 )
 
@@ -67,7 +68,7 @@ func TestDamageIsNeverSkipped(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	_, p := fakePool(t)
+	p := anycluster.Pool(t)
 	for i := range 60 {
 		l := Layout{Order: 12, SplayWidth: uint8(1 + rnd.IntN(4)), Pool: -1}
 		id := fmt.Sprint("x", i)

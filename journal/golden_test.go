@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
 )
@@ -19,7 +20,7 @@ import (
 func TestJournalsOfRealClustersArePlayed(t *testing.T) {
 	for _, release := range []string{"16.2", "20.2"} {
 		t.Run(release, func(t *testing.T) {
-			_, io := fakePool(t)
+			io := anycluster.Pool(t)
 			p, err := os.ReadFile(filepath.Join("wire", "testdata", release, "objects.json"))
 			must(t, err)
 			var objects []struct {

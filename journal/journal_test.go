@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/entity"
@@ -142,17 +143,17 @@ func expect(tb testing.TB, all []*Entry, tag uint64, first, n, size int) {
 }
 
 func TestWhatIsRecordedIsPlayed(t *testing.T) {
-	for _, release := range []int{16, 18, 20} {
+	anycluster.Each(t, []int{16, 18, 20}, func(t *testing.T, c *anycluster.Cluster) {
+		io := c.Pool(t)
 		for name, l := range map[string]Layout{
 			"default": DefaultLayout, "one": {Order: 24, SplayWidth: 1, Pool: -1},
 			"small": {Order: 12, SplayWidth: 4, Pool: -1}, "odd": {Order: 13, SplayWidth: 5, Pool: -1},
 		} {
-			t.Run(fmt.Sprint(release, name), func(t *testing.T) {
-				_, io := fakePool(t, fakecluster.Release(release))
-				j := create(t, io, "x", l)
+			t.Run(name, func(t *testing.T) {
+				j := create(t, io, name, l)
 				fs := record(t, recorder(t, j), 0, 500, 100)
 				must(t, fs[499].Wait(t.Context()))
-				all, err := drain(player(t, open(t, io, "x", "", quick()), PlayerOptions{}))
+				all, err := drain(player(t, open(t, io, name, "", quick()), PlayerOptions{}))
 				must(t, err)
 				expect(t, all, 0, 0, 500, 100)
 				for i, e := range all {
@@ -162,14 +163,14 @@ func TestWhatIsRecordedIsPlayed(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 func TestPlayingGoesOnBehindTheCommitPosition(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	_, io := fakePool(t)
+	io := anycluster.Pool(t)
 	j := create(t, io, "x", Layout{Order: 12, SplayWidth: 3, Pool: -1})
 	record(t, recorder(t, j), 0, 300, 200)
 	for next := 0; next < 300; {
@@ -217,7 +218,7 @@ func await(tb testing.TB, j *Journal, ok func(State) bool) {
 }
 
 func TestSetsThatEverybodyPassedAreRemoved(t *testing.T) {
-	_, io := fakePool(t)
+	io := anycluster.Pool(t)
 	l := Layout{Order: 12, SplayWidth: 2, Pool: -1}
 	j := create(t, io, "x", l)
 	peer := open(t, io, "x", "peer", quick())
@@ -249,7 +250,7 @@ func TestSetsThatEverybodyPassedAreRemoved(t *testing.T) {
 }
 
 func TestALaggardIsDisconnectedAndToldSo(t *testing.T) {
-	_, io := fakePool(t)
+	io := anycluster.Pool(t)
 	must(t, Create(t.Context(), io, "x", Layout{Order: 12, SplayWidth: 2, Pool: -1}))
 	o := quick()
 	o.MaxConcurrentSets = 3
@@ -288,9 +289,10 @@ func TestALaggardIsDisconnectedAndToldSo(t *testing.T) {
 }
 
 func TestTailing(t *testing.T) {
-	c, io := fakePool(t)
+	c := anycluster.New(t)
+	io := c.Pool(t)
 	j := create(t, io, "x", Layout{Order: 12, SplayWidth: 4, Pool: -1})
-	peer := open(t, poolOf(t, c), "x", "peer", quick())
+	peer := open(t, c.Pool(t), "x", "peer", quick())
 	must(t, peer.Register(t.Context(), nil))
 	p := player(t, peer, PlayerOptions{Tail: true})
 	done := make(chan error, 1)
@@ -325,9 +327,10 @@ func TestTailing(t *testing.T) {
 // The last owner of an image may have left an operation without its end. Who plays
 // learns that there will be none, although the next owner records nothing.
 func TestTheEndOfATagIsTold(t *testing.T) {
-	c, io := fakePool(t)
+	c := anycluster.New(t)
+	io := c.Pool(t)
 	j := create(t, io, "x", Layout{Order: 12, SplayWidth: 4, Pool: -1})
-	peer := open(t, poolOf(t, c), "x", "peer", quick())
+	peer := open(t, c.Pool(t), "x", "peer", quick())
 	must(t, peer.Register(t.Context(), nil))
 	p := player(t, peer, PlayerOptions{Tail: true, TagEnds: true})
 	tag := func() uint64 {

@@ -3,12 +3,14 @@ package journal
 import (
 	"testing"
 	"time"
+
+	"github.com/rbdm/rbdm/anycluster"
 )
 
 // Who closes a journal right after a commit has told of it: the notification that was
 // on its way when the journal was closed is not lost.
 func TestCommitBeforeCloseIsTold(t *testing.T) {
-	_, pool := fakePool(t)
+	pool := anycluster.Pool(t)
 	owner := create(t, pool, "j", Layout{Order: 16, SplayWidth: 4, Pool: -1})
 	watching := open(t, pool, "j", "", quick())
 	r := recorder(t, owner)

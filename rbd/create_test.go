@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rbdm/rbdm/fakecluster"
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/rados"
 )
 
@@ -26,7 +26,7 @@ func objectsOf(t *testing.T, pool *rados.IoCtx) map[string]bool {
 // TestFailedCreateLeavesNothing lets the last step of each way to make an image
 // fail: nothing of the image may stay.
 func TestFailedCreateLeavesNothing(t *testing.T) {
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	ctx := t.Context()
 	_, err := Create(ctx, pool, "source", 8<<20, CreateOptions{})
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 // TestCloneIsLikeItsParent compares with rbd 20.2 and 16.2, where a clone has the
 // features and the striping of its parent unless it is told others.
 func TestCloneIsLikeItsParent(t *testing.T) {
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	ctx := t.Context()
 	parent, err := Create(ctx, pool, "parent", 8<<20, CreateOptions{Features: FeatureLayering, HasFeatures: true, Order: 20, StripeUnit: 64 << 10, StripeCount: 2})
 	require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestCloneIsLikeItsParent(t *testing.T) {
 
 // TestInterruptedImportLeavesNothing gives an import up in the middle.
 func TestInterruptedImportLeavesNothing(t *testing.T) {
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	_, err := Create(t.Context(), pool, "other", 1<<20, CreateOptions{})
 	require.NoError(t, err)
 	before := objectsOf(t, pool)
@@ -131,7 +131,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // TestTrashPurge removes what expired, clones before their parents, and leaves what
 // is deferred.
 func TestTrashPurge(t *testing.T) {
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	ctx := t.Context()
 	for _, name := range []string{"a", "b", "later"} {
 		_, err := Create(ctx, pool, name, 4<<20, CreateOptions{})

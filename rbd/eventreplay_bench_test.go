@@ -32,7 +32,7 @@ func BenchmarkEventReplay(b *testing.B) {
 		{"sequential4K", 4 << 10, func(i int) uint64 { return uint64(i) * 4096 % size }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			x := newReplayTarget(b, func(ctx context.Context, io *rados.IoCtx) string {
+			x := newFakeReplayTarget(b, func(ctx context.Context, io *rados.IoCtx) string {
 				id, err := rbd.Create(ctx, io, "i", size, rbd.CreateOptions{})
 				require.NoError(b, err)
 				return id
@@ -56,7 +56,7 @@ func BenchmarkEventReplay(b *testing.B) {
 // commits them, as a mirroring daemon does.
 func BenchmarkJournalReplay(b *testing.B) {
 	const size, n = 1 << 30, 4096
-	x := newReplayTarget(b, func(ctx context.Context, io *rados.IoCtx) string {
+	x := newFakeReplayTarget(b, func(ctx context.Context, io *rados.IoCtx) string {
 		id, err := rbd.Create(ctx, io, "i", size, rbd.CreateOptions{})
 		require.NoError(b, err)
 		return id

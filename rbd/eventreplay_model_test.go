@@ -82,7 +82,7 @@ func FuzzReplayModel(f *testing.F) {
 func replayModel(t *testing.T, seed uint64, length int) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	source := newEventSource(rnd)
-	x := newReplayTarget(t, func(ctx context.Context, io *rados.IoCtx) string { return source.create(t, ctx, io) })
+	x := newFakeReplayTarget(t, func(ctx context.Context, io *rados.IoCtx) string { return source.create(t, ctx, io) })
 	slow := rand.New(rand.NewPCG(seed, 2))
 	var mu sync.Mutex
 	x.cluster.Inject(fakecluster.Fault{Out: true, Type: osdOpReply, Delay: 2 * time.Millisecond, Match: func(*fakecluster.Event) bool {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/fakecluster"
 	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/entity"
@@ -25,8 +26,9 @@ import (
 type replayTarget struct {
 	t       testing.TB
 	ctx     context.Context
-	cluster *fakecluster.Cluster // nil if it is a real one
+	cluster *fakecluster.Cluster // nil if it may be a real one
 	config  func() *conf.Config
+	options []rados.Option
 	pool    string
 	id      string
 	client  *rados.Client
@@ -40,7 +42,16 @@ type replayTarget struct {
 	expected map[uint64]int32
 }
 
+// newReplayTarget is a target of either kind of cluster.
 func newReplayTarget(t testing.TB, create func(ctx context.Context, io *rados.IoCtx) (id string)) *replayTarget {
+	c := anycluster.New(t)
+	x := &replayTarget{t: t, ctx: t.Context(), pool: c.PoolName(), config: c.Config, options: c.Options()}
+	x.create(create)
+	return x
+}
+
+// newFakeReplayTarget is a target of a cluster in memory.
+func newFakeReplayTarget(t testing.TB, create func(ctx context.Context, io *rados.IoCtx) (id string)) *replayTarget {
 	x := &replayTarget{t: t, ctx: t.Context(), pool: "rbd", cluster: fakecluster.New(t, fakecluster.Pools("rbd"))}
 	x.config = func() *conf.Config {
 		key, err := x.cluster.Key("client.admin")
@@ -63,7 +74,7 @@ func (x *replayTarget) create(f func(ctx context.Context, io *rados.IoCtx) (id s
 
 func (x *replayTarget) connect() (*rados.Client, *rados.IoCtx) {
 	x.t.Helper()
-	client, err := rados.Connect(x.ctx, x.config())
+	client, err := rados.Connect(x.ctx, x.config(), x.options...)
 	require.NoError(x.t, err)
 	io, err := client.OpenPool(x.ctx, x.pool)
 	require.NoError(x.t, err)
@@ -252,7 +263,7 @@ func TestReplayComparesBeforeARollbackEnds(t *testing.T) {
 // waiting, done has returned before Wait does, and what gathers meanwhile is one
 // write.
 func TestReplayLooksAhead(t *testing.T) {
-	x := newReplayTarget(t, plainImage(t, 1<<20))
+	x := newFakeReplayTarget(t, plainImage(t, 1<<20))
 	x.start(nil)
 	first := jwire.Event{Type: jwire.EventWrite, Offset: 5 << 16, Length: 1, Data: []byte{1}}
 	x.apply(first) // the lock and the map of objects are there

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/fakecluster"
 	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -21,21 +22,26 @@ import (
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-// groupTest is a group of a cluster in memory.
+// groupTest is a group of a cluster.
 type groupTest struct {
 	t       *testing.T
 	ctx     context.Context
-	cluster *fakecluster.Cluster
+	release int
+	connect func() *rados.IoCtx // through a client of its own
 	io      *rados.IoCtx
 	g       *Group
 	names   []string
 }
 
-// newGroupTest makes a group with three images, the last one with a journal.
-func newGroupTest(t *testing.T, release int) *groupTest {
+func newGroupTest(t *testing.T, c *anycluster.Cluster) *groupTest {
 	t.Helper()
-	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.Release(release))
-	x := &groupTest{t: t, ctx: t.Context(), cluster: c, io: fakePool(t, c), names: []string{"a", "b", "c"}}
+	return groupTestOn(t, c.Release(), func() *rados.IoCtx { return c.Pool(t) })
+}
+
+// groupTestOn makes a group with three images, the last one with a journal.
+func groupTestOn(t *testing.T, release int, connect func() *rados.IoCtx) *groupTest {
+	t.Helper()
+	x := &groupTest{t: t, ctx: t.Context(), release: release, connect: connect, io: connect(), names: []string{"a", "b", "c"}}
 	_, err := CreateGroup(x.ctx, x.io, "g")
 	x.check(err)
 	x.g, err = OpenGroup(x.ctx, x.io, "g")
@@ -70,7 +76,7 @@ func (x *groupTest) fails(err, want error) {
 // images opens all images through a client of its own.
 func (x *groupTest) images() []*Image {
 	x.t.Helper()
-	io := fakePool(x.t, x.cluster)
+	io := x.connect()
 	var all []*Image
 	for _, n := range x.names {
 		img, err := Open(x.ctx, io, n, OpenOptions{})
@@ -100,9 +106,7 @@ func (x *groupTest) clean() {
 }
 
 func both(t *testing.T, f func(t *testing.T, x *groupTest)) {
-	for _, release := range []int{16, 20} {
-		t.Run(fmt.Sprint(release), func(t *testing.T) { f(t, newGroupTest(t, release)) })
-	}
+	anycluster.Each(t, []int{16, 20}, func(t *testing.T, c *anycluster.Cluster) { f(t, newGroupTest(t, c)) })
 }
 
 // writer writes a counter to one image after the other until it is stopped.
@@ -188,7 +192,7 @@ func TestGroupSnapshotsShowOneInstant(t *testing.T) {
 		}
 		snaps, err := x.g.Snapshots(x.ctx)
 		x.check(err)
-		if len(snaps) != rounds+1 || x.cluster.OSDMap().OSDOnly.RequireRelease >= 20 && snaps[rounds].Name != "back" {
+		if len(snaps) != rounds+1 || x.release >= 20 && snaps[rounds].Name != "back" {
 			t.Fatalf("%+v", snaps)
 		}
 		x.check(RemoveGroup(x.ctx, x.io, "g"))
@@ -201,48 +205,55 @@ func TestGroupSnapshotsShowOneInstant(t *testing.T) {
 
 // TestGroupSnapshotFailsWhole: whatever fails, nothing is left.
 func TestGroupSnapshotFailsWhole(t *testing.T) {
-	both(t, func(t *testing.T, x *groupTest) {
-		images := x.images()
-		_, err := images[1].CreateSnapshot(x.ctx, "own", SnapshotNamespace{}, SnapshotOptions{})
-		x.check(err)
-		x.check(images[1].SetSnapshotLimit(x.ctx, 1))
-		_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
-		x.fails(err, rados.ErrQuota)
-		x.check(images[1].SetSnapshotLimit(x.ctx, NoSnap+1))
-		s, _ := images[1].UserSnapshot("own")
-		x.check(images[1].RemoveSnapshot(x.ctx, s.ID))
-		x.clean()
-		// The record cannot be stored, or not be completed.
-		for skip := range 2 {
-			remove := x.cluster.Inject(fakecluster.Fault{Object: x.g.oid, Skip: skip, Times: 1, Errno: rados.ErrNoSpace, Match: func(e *fakecluster.Event) bool {
-				return calls(e, wire.MethodGroupSnapSet)
-			}})
-			_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
-			remove()
-			x.fails(err, rados.ErrNoSpace)
-			x.clean()
-		}
-		// An image's snapshots cannot be made, nor be taken back: the record tells of it.
-		id := images[0].HeaderOID()
-		remove := x.cluster.Inject(fakecluster.Fault{Object: x.g.oid, Skip: 1, Times: 1, Errno: rados.ErrNoSpace, Match: func(e *fakecluster.Event) bool {
+	for _, release := range []int{16, 20} {
+		t.Run(fmt.Sprint(release), func(t *testing.T) {
+			c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.Release(release))
+			snapshotFailsWhole(t, c, groupTestOn(t, release, func() *rados.IoCtx { return fakePool(t, c) }))
+		})
+	}
+}
+
+func snapshotFailsWhole(t *testing.T, cluster *fakecluster.Cluster, x *groupTest) {
+	images := x.images()
+	_, err := images[1].CreateSnapshot(x.ctx, "own", SnapshotNamespace{}, SnapshotOptions{})
+	x.check(err)
+	x.check(images[1].SetSnapshotLimit(x.ctx, 1))
+	_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
+	x.fails(err, rados.ErrQuota)
+	x.check(images[1].SetSnapshotLimit(x.ctx, NoSnap+1))
+	s, _ := images[1].UserSnapshot("own")
+	x.check(images[1].RemoveSnapshot(x.ctx, s.ID))
+	x.clean()
+	// The record cannot be stored, or not be completed.
+	for skip := range 2 {
+		remove := cluster.Inject(fakecluster.Fault{Object: x.g.oid, Skip: skip, Times: 1, Errno: rados.ErrNoSpace, Match: func(e *fakecluster.Event) bool {
 			return calls(e, wire.MethodGroupSnapSet)
 		}})
-		defer x.cluster.Inject(fakecluster.Fault{Object: id, Times: 1, Errno: rados.ErrIO, Match: func(e *fakecluster.Event) bool {
-			return calls(e, wire.MethodSnapshotRemove)
-		}})()
 		_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
 		remove()
 		x.fails(err, rados.ErrNoSpace)
-		x.fails(err, rados.ErrIO)
-		snap, err := x.g.Snapshot(x.ctx, "s")
-		x.check(err)
-		if snap.Complete {
-			t.Fatalf("%+v", snap)
-		}
-		x.fails(x.g.RollbackSnapshot(x.ctx, "s", RollbackOptions{}), rados.ErrInvalid)
-		x.check(x.g.RemoveSnapshot(x.ctx, "s"))
 		x.clean()
-	})
+	}
+	// An image's snapshots cannot be made, nor be taken back: the record tells of it.
+	id := images[0].HeaderOID()
+	remove := cluster.Inject(fakecluster.Fault{Object: x.g.oid, Skip: 1, Times: 1, Errno: rados.ErrNoSpace, Match: func(e *fakecluster.Event) bool {
+		return calls(e, wire.MethodGroupSnapSet)
+	}})
+	defer cluster.Inject(fakecluster.Fault{Object: id, Times: 1, Errno: rados.ErrIO, Match: func(e *fakecluster.Event) bool {
+		return calls(e, wire.MethodSnapshotRemove)
+	}})()
+	_, err = x.g.CreateSnapshot(x.ctx, "s", SnapshotOptions{})
+	remove()
+	x.fails(err, rados.ErrNoSpace)
+	x.fails(err, rados.ErrIO)
+	snap, err := x.g.Snapshot(x.ctx, "s")
+	x.check(err)
+	if snap.Complete {
+		t.Fatalf("%+v", snap)
+	}
+	x.fails(x.g.RollbackSnapshot(x.ctx, "s", RollbackOptions{}), rados.ErrInvalid)
+	x.check(x.g.RemoveSnapshot(x.ctx, "s"))
+	x.clean()
 }
 
 // TestGroupChangedSinceItsSnapshot: a group that has other images than its snapshot
@@ -331,10 +342,10 @@ func TestGroupSnapshotGivenUp(t *testing.T) {
 // TestGroupQuiesce: an opener that cannot hold its writes back keeps the snapshot
 // from being made unless that is to be ignored, and is always told to go on.
 func TestGroupQuiesce(t *testing.T) {
-	x := newGroupTest(t, 20)
+	x := newGroupTest(t, anycluster.New(t))
 	id, err := LookupID(x.ctx, x.io, "b")
 	x.check(err)
-	other := fakePool(t, x.cluster)
+	other := x.connect()
 	var mu sync.Mutex
 	refuse := true
 	heard := map[wire.NotifyOp]int{}
@@ -374,12 +385,12 @@ func TestGroupQuiesce(t *testing.T) {
 
 // TestGroupsAtOnce: two that make snapshots of one group wait for each other.
 func TestGroupsAtOnce(t *testing.T) {
-	x := newGroupTest(t, 20)
+	x := newGroupTest(t, anycluster.New(t))
 	var wg sync.WaitGroup
 	errs := make([]error, 6)
 	for i := range errs {
 		wg.Go(func() {
-			g, err := OpenGroup(x.ctx, fakePool(t, x.cluster), "g")
+			g, err := OpenGroup(x.ctx, x.connect(), "g")
 			if err == nil {
 				_, err = g.CreateSnapshot(x.ctx, fmt.Sprint(i), SnapshotOptions{})
 			}
@@ -420,7 +431,7 @@ func TestGroupLists(t *testing.T) {
 			t.Fatalf("%d groups, %d images, %d snapshots", len(groups), len(images), len(snaps))
 		}
 		first := "s0000"
-		if x.cluster.OSDMap().OSDOnly.RequireRelease < 20 {
+		if x.release < 20 {
 			first = fmt.Sprintf("s%04d", many-1)
 		}
 		if snaps[0].Name != first || !slices.IsSortedFunc(groups, func(a, b ImageRef) int { return strings.Compare(a.Name, b.Name) }) {
@@ -432,7 +443,7 @@ func TestGroupLists(t *testing.T) {
 // TestGroupMembers: an image is in one group at most, and what an interruption
 // left half done can be taken back.
 func TestGroupMembers(t *testing.T) {
-	x := newGroupTest(t, 20)
+	x := newGroupTest(t, anycluster.New(t))
 	_, err := CreateGroup(x.ctx, x.io, "g")
 	x.fails(err, rados.ErrExists)
 	_, err = CreateGroup(x.ctx, x.io, "h")
@@ -501,7 +512,7 @@ func TestGroupSnapshotInJournal(t *testing.T) {
 // TestGroupOfReplica: neither a replica nor an image that is locked by hand is
 // changed by what is done to its group.
 func TestGroupOfReplica(t *testing.T) {
-	x := newGroupTest(t, 20)
+	x := newGroupTest(t, anycluster.New(t))
 	_, err := x.g.CreateSnapshot(x.ctx, "before", SnapshotOptions{})
 	x.check(err)
 	x.check(x.g.RemoveSnapshot(x.ctx, "before"))

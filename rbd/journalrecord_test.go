@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
@@ -52,7 +53,7 @@ func recordedWrites(t *testing.T, img *Image, n uint64) []byte {
 // journal and the data: the two have to agree nevertheless.
 func TestCallersWhoChangeWhatTheyWrite(t *testing.T) {
 	const size, at = 1 << 20, 100000
-	ctx, pool := t.Context(), fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	ctx, pool := t.Context(), anycluster.Pool(t)
 	img := journaledImage(t, pool, "i", size)
 	if err := img.AcquireLock(ctx); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
@@ -185,7 +186,7 @@ func user() SnapshotNamespace { return SnapshotNamespace{} }
 
 func TestJournalRecordsEverythingThatAnOwnerDoes(t *testing.T) {
 	ctx := t.Context()
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	img := journaledImage(t, pool, "i", 1<<20)
 	must := func(err error) {
 		t.Helper()
@@ -290,7 +291,7 @@ func crash(t *testing.T, img *Image) {
 
 func TestNextOwnerAppliesWhatADeadOneRecorded(t *testing.T) {
 	ctx := t.Context()
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	img := journaledImage(t, pool, "i", 1<<20)
 	if _, err := img.WriteAt(ctx, []byte("before"), 0); err != nil {
 		t.Fatal(err)
@@ -366,7 +367,7 @@ func TestWhatFailedIsReplayedBeforeAnythingElse(t *testing.T) {
 
 func TestJournalOfAnotherSiteLetsNobodyWrite(t *testing.T) {
 	ctx := t.Context()
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	_, err := Create(ctx, pool, "i", 1<<20, CreateOptions{Features: journaledFeatures, HasFeatures: true, JournalOwner: "5a7e"})
 	if err != nil {
 		t.Fatal(err)
@@ -387,7 +388,7 @@ func TestOverlappingWritersLeaveTheSameInImageAndJournal(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	ctx := t.Context()
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	const size = 1 << 18
 	img := journaledImage(t, pool, "i", size)
 	var wg sync.WaitGroup
@@ -436,7 +437,7 @@ func TestOverlappingWritersLeaveTheSameInImageAndJournal(t *testing.T) {
 
 func TestJournalingSwitchedOnAndOff(t *testing.T) {
 	ctx := t.Context()
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -493,7 +494,7 @@ func TestJournalingSwitchedOnAndOff(t *testing.T) {
 
 func TestCompareAndWriteOfAClone(t *testing.T) {
 	ctx := t.Context()
-	pool := fakePool(t, fakecluster.New(t, fakecluster.Pools("rbd")))
+	pool := anycluster.Pool(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

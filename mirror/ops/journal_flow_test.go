@@ -45,7 +45,7 @@ func requireRole(t *testing.T, io *rados.IoCtx, id string, want Promotion) {
 
 // TestALifeInJournalMode enables, demotes, promotes and disables an image.
 func TestALifeInJournalMode(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	id, err := rbd.Create(ctx, io, "a", 8<<20, rbd.CreateOptions{HasFeatures: true, Features: rbd.FeatureLayering})
 	require.NoError(t, err)
 	require.NoError(t, EnableJournalImage(ctx, io, id))
@@ -83,7 +83,7 @@ func TestALifeInJournalMode(t *testing.T) {
 // TestDemotionFollowsTheLastWriter: what a writer left behind who died is applied
 // and committed before the image is given away, and the tag leads to it.
 func TestDemotionFollowsTheLastWriter(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	id := journaled(t, io, "a")
 	require.NoError(t, EnableJournalImage(ctx, io, id))
 	j, err := journal.Open(ctx, io, id, "", journal.Options{NoTrim: true})
@@ -116,7 +116,7 @@ func TestDemotionFollowsTheLastWriter(t *testing.T) {
 // from.
 func TestDisablingForgetsThePeers(t *testing.T) {
 	for _, owner := range []string{jwire.LocalOwner, "there"} {
-		ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+		ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 		id := replica(t, io, "a", owner)
 		j, err := journal.Open(ctx, io, id, "", journal.Options{NoTrim: true})
 		require.NoError(t, err)
@@ -143,7 +143,7 @@ func TestDisablingForgetsThePeers(t *testing.T) {
 
 // TestPoolMode: all images with a journal are mirrored, and none any more after it.
 func TestPoolMode(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeDisabled)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeDisabled)
 	all := rbd.FeatureLayering | rbd.FeatureExclusiveLock | rbd.FeatureJournaling
 	make := func(name string, features uint64) string {
 		id, err := rbd.Create(ctx, io, name, 8<<20, rbd.CreateOptions{HasFeatures: true, Features: features})

@@ -8,33 +8,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rbdm/rbdm/fakecluster"
+	"github.com/rbdm/rbdm/anycluster"
 	"github.com/rbdm/rbdm/journal"
 	jwire "github.com/rbdm/rbdm/journal/wire"
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/msgr2/denc"
-	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados"
-	"github.com/rbdm/rbdm/rados/conf"
 	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-// fakePool is a pool of a cluster in memory, in the given mirroring mode.
-func fakePool(t *testing.T, mode uint32) *rados.IoCtx {
+// poolInMode is a pool in the given mirroring mode.
+func poolInMode(t *testing.T, mode uint32) *rados.IoCtx {
 	t.Helper()
-	c := fakecluster.New(t, fakecluster.Pools("rbd"))
-	path, err := c.ConfFile(t.TempDir())
-	require.NoError(t, err)
-	inv, _, err := conf.ParseArgs([]string{"-c", path}, func(string) string { return "" }, entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	require.NoError(t, err)
-	cfg, err := inv.Load()
-	require.NoError(t, err)
-	cl, err := rados.Connect(t.Context(), cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { cl.Close() })
-	io, err := cl.OpenPool(t.Context(), "rbd")
-	require.NoError(t, err)
+	io := anycluster.Pool(t)
 	if mode != wire.MirrorModeDisabled {
 		require.NoError(t, EnablePool(t.Context(), io, mode))
 	}
@@ -93,7 +80,7 @@ func omapHex(t *testing.T, io *rados.IoCtx, id string, keys ...string) map[strin
 // `promote` of 16.2 and 20.2 (which are the same) leave after a writer with twelve
 // entries under tag 1 and the tag of the lock that demote took.
 func TestEpochsAreThoseOfLibrbd(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	id := journaled(t, io, "a")
 	record(t, io, id, 12)
 	record(t, io, id, 0)
@@ -119,7 +106,7 @@ func TestEpochsAreThoseOfLibrbd(t *testing.T) {
 // TestDemotionOfAnUnusedImage compares what `rbd mirror image demote` leaves in the
 // journal of an image that nobody ever wrote to, the entry included.
 func TestDemotionOfAnUnusedImage(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	id := journaled(t, io, "a")
 	record(t, io, id, 0)
 	require.NoError(t, beginEpoch(ctx, io, id, orphanTag))
@@ -152,7 +139,7 @@ func ownerOf(t *testing.T, io *rados.IoCtx, id string) string {
 // TestPromotionOfAReplica: without force only what was demoted can be promoted. By
 // force it becomes this site's with a predecessor that nobody can link to.
 func TestPromotionOfAReplica(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	id := replica(t, io, "a", "there")
 	require.ErrorIs(t, Promote(ctx, io, id, false), ErrRemotePrimary)
 	require.ErrorIs(t, Demote(ctx, io, id), ErrNotPrimary)
@@ -170,7 +157,7 @@ func TestPromotionOfAReplica(t *testing.T) {
 
 // TestPromotionRacesWithAReplayer: a tag that comes between is looked at.
 func TestPromotionRacesWithAReplayer(t *testing.T) {
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	id := replica(t, io, "a", jwire.OrphanOwner)
 	calls := 0
 	err := beginEpoch(ctx, io, id, func(newest jwire.Tag, owner jwire.TagData, _ jwire.CommitPosition) (jwire.TagData, error) {
@@ -196,7 +183,7 @@ func TestResyncJournal(t *testing.T) {
 		t.Helper()
 		require.NoError(t, err)
 	}
-	ctx, io := t.Context(), fakePool(t, wire.MirrorModeImage)
+	ctx, io := t.Context(), poolInMode(t, wire.MirrorModeImage)
 	const id = "1"
 	must(meta.SetImage(ctx, io, id, wire.MirrorImage{GlobalID: "g", Mode: wire.MirrorImageJournal, State: wire.MirrorImageEnabled}))
 	must(journal.Create(ctx, io, id, journal.DefaultLayout))
