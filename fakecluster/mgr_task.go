@@ -1,6 +1,7 @@
 package fakecluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -118,14 +119,7 @@ func sorted(o object) object {
 	return o
 }
 
-func (t *task) spec() string { return imageSpecString(t.pool, t.at.ns, firstOf(t.image, t.imageID)) }
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
+func (t *task) spec() string { return imageSpecString(t.pool, t.at.ns, cmp.Or(t.image, t.imageID)) }
 
 func imageSpecString(pool, ns, image string) string {
 	if ns != "" {
@@ -146,7 +140,7 @@ func (k *call) newTask(action, arg string) (*task, errno.Errno) {
 	if m == nil {
 		return nil, k.say(errno.ErrInvalid, "Invalid image spec: %s", spec)
 	}
-	t := &task{action: action, pool: firstOf(m[1], "rbd"), image: m[3]}
+	t := &task{action: action, pool: cmp.Or(m[1], "rbd"), image: m[3]}
 	if e := k.authorize(t.pool, m[2]); e != 0 {
 		return nil, e
 	}

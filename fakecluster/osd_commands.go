@@ -245,55 +245,54 @@ func (k *call) setFlag(key string, on bool) errno.Errno {
 	return k.say(0, "%s is unset", key)
 }
 
+// eachOSD says of every OSD in the argument ids what do says, or that there is none.
+func (k *call) eachOSD(do func(id int32) string) errno.Errno {
+	var said strings.Builder
+	for _, s := range k.args.list("ids") {
+		if id, ok := k.osdID(s); ok {
+			said.WriteString(do(id))
+			continue
+		}
+		bare := strings.TrimPrefix(s, "osd.")
+		n, err := strconv.Atoi(bare)
+		if err != nil {
+			return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", bare)
+		}
+		fmt.Fprintf(&said, "osd.%d does not exist. ", n)
+	}
+	return k.say(0, "%s", said.String())
+}
+
 func (k *call) osdWeight(w uint32, word string) errno.Errno {
 	weights := map[int32]uint32{}
-	var said []string
-	for _, s := range k.args.list("ids") {
-		id, ok := k.osdID(s)
-		if !ok {
-			n, err := strconv.Atoi(strings.TrimPrefix(s, "osd."))
-			if err != nil {
-				bad := strings.TrimPrefix(s, "osd.")
-				return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", bad)
-			}
-			said = append(said, fmt.Sprintf("osd.%d does not exist. ", n))
-			continue
-		}
+	e := k.eachOSD(func(id int32) string {
 		if k.c.osdmap.Weight[id] == w {
-			said = append(said, fmt.Sprintf("osd.%d is already %s. ", id, word))
-			continue
+			return fmt.Sprintf("osd.%d is already %s. ", id, word)
 		}
 		weights[id] = w
-		said = append(said, fmt.Sprintf("marked %s osd.%d. ", word, id))
-	}
-	if len(weights) > 0 {
+		return fmt.Sprintf("marked %s osd.%d. ", word, id)
+	})
+	if e == 0 && len(weights) > 0 {
 		k.c.change(func(inc *osdmap.Incremental) { inc.NewWeight = weights })
 	}
-	return k.say(0, "%s", strings.Join(said, ""))
+	return e
 }
 
 func (k *call) osdDown() errno.Errno {
 	flip := map[int32]uint32{}
 	up := map[int32]entity.AddrVec{}
-	var said []string
-	for _, s := range k.args.list("ids") {
-		id, ok := k.osdID(s)
-		if !ok {
-			n, err := strconv.Atoi(strings.TrimPrefix(s, "osd."))
-			if err != nil {
-				bad := strings.TrimPrefix(s, "osd.")
-				return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", bad)
-			}
-			said = append(said, fmt.Sprintf("osd.%d does not exist. ", n))
-			continue
+	e := k.eachOSD(func(id int32) string {
+		if !k.c.osdmap.IsUp(id) {
+			return ""
 		}
-		if k.c.osdmap.IsUp(id) {
-			flip[id] = osdmap.StateUp
-			said = append(said, fmt.Sprintf("marked down osd.%d. ", id))
-			if o := k.c.osds[id]; o.running() {
-				up[id] = o.addrs()
-			}
+		flip[id] = osdmap.StateUp
+		if o := k.c.osds[id]; o.running() {
+			up[id] = o.addrs()
 		}
+		return fmt.Sprintf("marked down osd.%d. ", id)
+	})
+	if e != 0 {
+		return e
 	}
 	if len(flip) > 0 {
 		k.c.change(func(inc *osdmap.Incremental) { inc.NewState = flip })
@@ -307,7 +306,7 @@ func (k *call) osdDown() errno.Errno {
 			c.change(func(inc *osdmap.Incremental) { inc.NewUp = up })
 		})
 	}
-	return k.say(0, "%s", strings.Join(said, ""))
+	return 0
 }
 
 func (k *call) osdReweight() errno.Errno {

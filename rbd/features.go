@@ -5,57 +5,58 @@ import (
 	"strings"
 
 	"github.com/rbdm/rbdm/rados"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // NoSnap is the id of the head in place of a snapshot's.
-const NoSnap = ^uint64(0) - 1
+const NoSnap = wire.NoSnap
 
 // The feature bits of an image (include/rbd/features.h).
 const (
-	FeatureLayering      uint64 = 1 << 0
-	FeatureStriping      uint64 = 1 << 1
-	FeatureExclusiveLock uint64 = 1 << 2
-	FeatureObjectMap     uint64 = 1 << 3
-	FeatureFastDiff      uint64 = 1 << 4
-	FeatureDeepFlatten   uint64 = 1 << 5
-	FeatureJournaling    uint64 = 1 << 6
-	FeatureDataPool      uint64 = 1 << 7
-	FeatureOperations    uint64 = 1 << 8
-	FeatureMigrating     uint64 = 1 << 9
-	FeatureNonPrimary    uint64 = 1 << 10
-	FeatureDirtyCache    uint64 = 1 << 11
+	FeatureLayering      = wire.FeatureLayering
+	FeatureStriping      = wire.FeatureStriping
+	FeatureExclusiveLock = wire.FeatureExclusiveLock
+	FeatureObjectMap     = wire.FeatureObjectMap
+	FeatureFastDiff      = wire.FeatureFastDiff
+	FeatureDeepFlatten   = wire.FeatureDeepFlatten
+	FeatureJournaling    = wire.FeatureJournaling
+	FeatureDataPool      = wire.FeatureDataPool
+	FeatureOperations    = wire.FeatureOperations
+	FeatureMigrating     = wire.FeatureMigrating
+	FeatureNonPrimary    = wire.FeatureNonPrimary
+	FeatureDirtyCache    = wire.FeatureDirtyCache
 )
 
 // Masks of features.
 const (
 	// FeaturesMutable can be turned on and off later.
-	FeaturesMutable = FeatureExclusiveLock | FeatureObjectMap | FeatureFastDiff | FeatureJournaling | FeatureNonPrimary | FeatureDirtyCache
+	FeaturesMutable = wire.FeaturesMutable
 	// FeaturesDisableOnly can only be turned off later.
-	FeaturesDisableOnly = FeatureDeepFlatten
+	FeaturesDisableOnly = wire.FeaturesDisableOnly
 	// FeaturesInternal are set by other means than a request for the feature.
-	FeaturesInternal = FeatureOperations | FeatureMigrating
+	FeaturesInternal = wire.FeaturesInternal
 	// FeaturesImplicit follow from other properties of an image.
 	FeaturesImplicit = FeatureStriping | FeatureDataPool | FeatureFastDiff
 	// FeaturesDefault is rbd_default_features of every release.
 	FeaturesDefault = FeatureLayering | FeatureExclusiveLock | FeatureObjectMap | FeatureFastDiff | FeatureDeepFlatten
 	// featuresAll is what this package knows.
-	featuresAll uint64 = 1<<12 - 1
+	featuresAll = wire.FeaturesAll
 	// featuresSingleClient need a single writer.
 	featuresSingleClient = FeatureExclusiveLock | FeatureObjectMap | FeatureFastDiff | FeatureJournaling | FeatureDirtyCache
 )
 
 // The bits of op features: operations in use that older clients do not know.
 const (
-	OpFeatureCloneParent uint64 = 1 << 0 // has clones of format 2
-	OpFeatureCloneChild  uint64 = 1 << 1 // is a clone of format 2
-	OpFeatureGroup       uint64 = 1 << 2 // is in a group
-	OpFeatureSnapTrash   uint64 = 1 << 3 // has snapshots in the trash
+	OpFeatureCloneParent = wire.OpFeatureCloneParent // has clones of format 2
+	OpFeatureCloneChild  = wire.OpFeatureCloneChild  // is a clone of format 2
+	OpFeatureGroup       = wire.OpFeatureGroup       // is in a group
+	OpFeatureSnapTrash   = wire.OpFeatureSnapTrash   // has snapshots in the trash
 )
 
 // The bits of an image's flags, of the head and of every snapshot.
 const (
-	FlagObjectMapInvalid uint64 = 1 << 0
-	FlagFastDiffInvalid  uint64 = 1 << 1
+	FlagObjectMapInvalid = wire.FlagObjectMapInvalid
+	FlagFastDiffInvalid  = wire.FlagFastDiffInvalid
 )
 
 // featureNames is in the order of the bits.

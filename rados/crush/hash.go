@@ -7,8 +7,8 @@ const (
 	hashY    = 1232
 )
 
-// mix is Robert Jenkins' 96-bit mix.
-func mix(a, b, c uint32) (uint32, uint32, uint32) {
+// Mix is Robert Jenkins' 96-bit mix, which hashes of object names use as well.
+func Mix(a, b, c uint32) (uint32, uint32, uint32) {
 	a = (a - b - c) ^ (c >> 13)
 	b = (b - c - a) ^ (a << 8)
 	c = (c - a - b) ^ (b >> 13)
@@ -25,9 +25,9 @@ func mix(a, b, c uint32) (uint32, uint32, uint32) {
 func Hash2(a, b uint32) uint32 {
 	h := hashSeed ^ a ^ b
 	x, y := uint32(hashX), uint32(hashY)
-	a, b, h = mix(a, b, h)
-	x, a, h = mix(x, a, h)
-	_, _, h = mix(b, y, h)
+	a, b, h = Mix(a, b, h)
+	x, a, h = Mix(x, a, h)
+	_, _, h = Mix(b, y, h)
 	return h
 }
 
@@ -35,11 +35,11 @@ func Hash2(a, b uint32) uint32 {
 func Hash3(a, b, c uint32) uint32 {
 	h := hashSeed ^ a ^ b ^ c
 	x, y := uint32(hashX), uint32(hashY)
-	a, b, h = mix(a, b, h)
-	c, x, h = mix(c, x, h)
-	y, a, h = mix(y, a, h)
-	b, x, h = mix(b, x, h)
-	_, _, h = mix(y, c, h)
+	a, b, h = Mix(a, b, h)
+	c, x, h = Mix(c, x, h)
+	y, a, h = Mix(y, a, h)
+	b, x, h = Mix(b, x, h)
+	_, _, h = Mix(y, c, h)
 	return h
 }
 
@@ -47,11 +47,11 @@ func Hash3(a, b, c uint32) uint32 {
 func Hash4(a, b, c, d uint32) uint32 {
 	h := hashSeed ^ a ^ b ^ c ^ d
 	x, y := uint32(hashX), uint32(hashY)
-	a, b, h = mix(a, b, h)
-	c, d, h = mix(c, d, h)
-	a, x, h = mix(a, x, h)
-	y, b, h = mix(y, b, h)
-	c, x, h = mix(c, x, h)
-	_, _, h = mix(y, d, h)
+	a, b, h = Mix(a, b, h)
+	c, d, h = Mix(c, d, h)
+	a, x, h = Mix(a, x, h)
+	y, b, h = Mix(y, b, h)
+	c, x, h = Mix(c, x, h)
+	_, _, h = Mix(y, d, h)
 	return h
 }

@@ -1,6 +1,10 @@
 package osdmap
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/rbdm/rbdm/rados/crush"
+)
 
 // Object hashes that a pool can name (CEPH_STR_HASH_*).
 const (
@@ -55,7 +59,7 @@ func hashRjenkins[T string | []byte](p T) uint32 {
 		a += binary.LittleEndian.Uint32(w[0:])
 		b += binary.LittleEndian.Uint32(w[4:])
 		c += binary.LittleEndian.Uint32(w[8:])
-		a, b, c = jenkinsMix(a, b, c)
+		a, b, c = crush.Mix(a, b, c)
 		p = p[12:]
 	}
 	// The lowest byte of c counts the length: the tail skips it.
@@ -68,21 +72,8 @@ func hashRjenkins[T string | []byte](p T) uint32 {
 	a += binary.LittleEndian.Uint32(tail[0:])
 	b += binary.LittleEndian.Uint32(tail[4:])
 	c += binary.LittleEndian.Uint32(tail[8:])
-	_, _, c = jenkinsMix(a, b, c)
+	_, _, c = crush.Mix(a, b, c)
 	return c
-}
-
-func jenkinsMix(a, b, c uint32) (uint32, uint32, uint32) {
-	a = (a - b - c) ^ (c >> 13)
-	b = (b - c - a) ^ (a << 8)
-	c = (c - a - b) ^ (b >> 13)
-	a = (a - b - c) ^ (c >> 12)
-	b = (b - c - a) ^ (a << 16)
-	c = (c - a - b) ^ (b >> 5)
-	a = (a - b - c) ^ (c >> 3)
-	b = (b - c - a) ^ (a << 10)
-	c = (c - a - b) ^ (b >> 15)
-	return a, b, c
 }
 
 // stableMod folds x into b buckets so that growing b moves only the objects
