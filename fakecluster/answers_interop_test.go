@@ -31,7 +31,7 @@ func number(name string, otherwise int) int {
 // (RBDM_CONF, of release RBDM_RELEASE, of its own) and to a fake one and compares
 // the answers byte by byte, but for ids and times. RBDM_SEED is the first seed,
 // RBDM_SEEDS how many, RBDM_STEPS how long each is, RBDM_WORLDS how many run at
-// once. What differs is made as short as possible and, with RBDM_KEEP, written
+// once; RBDM_THEME=0 makes most of it class methods. What differs is made as short as possible and, with RBDM_KEEP, written
 // there as a script with the real answers, for testdata/scripts.
 func TestInteropScripts(t *testing.T) {
 	release, seed := number("RBDM_RELEASE", 20), number("RBDM_SEED", int(time.Now().Unix()))
@@ -71,13 +71,22 @@ func (h *hunt) seed() (uint64, bool) {
 	return h.next - 1, h.next <= h.end
 }
 
+// world runs scripts in a pool, and takes a new one whenever something differed:
+// what is left of that would show in the listings of later scripts.
 func (h *hunt) world(t *testing.T, i int, pool, kind string) {
+	number := uint64(i) << 12 // watches of all worlds come by the same connection
+	for n := 0; h.pool(t, fmt.Sprintf("%s-%d", pool, n), kind, &number); n++ {
+	}
+}
+
+// pool runs scripts in a new pool until something differs; false ends it all.
+func (h *hunt) pool(t *testing.T, pool, kind string, number *uint64) bool {
 	ctx := t.Context()
 	var stages [2]*stage
 	for i, c := range h.clusters {
 		if err := makePool(ctx, c, pool, kind); err != nil {
 			t.Error(err)
-			return
+			return false
 		}
 		defer func() {
 			_, _ = c.command(context.Background(), map[string]any{"prefix": "osd pool delete", "pool": pool, "pool2": pool, "yes_i_really_really_mean_it": true})
@@ -85,22 +94,22 @@ func (h *hunt) world(t *testing.T, i int, pool, kind string) {
 		var err error
 		if stages[i], err = openStage(ctx, c, pool, kind); err != nil {
 			t.Error(err)
-			return
+			return false
 		}
 	}
-	number := uint64(i) << 12 // watches of all worlds come by the same connection
 	for {
 		seed, more := h.seed()
 		if !more {
-			return
+			return false
 		}
 		m := newMaker(seed, kind, h.release)
 		s := &script{Release: h.release, Pool: kind, Note: fmt.Sprint("seed ", seed)}
 		for range length(kind) {
 			s.Steps = append(s.Steps, m.step())
 		}
-		if !h.hunt(t, stages, s, &number) {
-			return
+		same, on := h.hunt(t, stages, s, number)
+		if !on || !same {
+			return on
 		}
 	}
 }
@@ -113,8 +122,9 @@ func length(kind string) int {
 	return number("RBDM_STEPS", 300)
 }
 
-// hunt runs a script and shortens what differs; false ends it all.
-func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) bool {
+// hunt runs a script and shortens what differs. It returns whether nothing did,
+// and whether the pool's scripts can go on.
+func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (same, on bool) {
 	at, answers, err := compare(t, stages, s.Steps, number)
 	h.mu.Lock()
 	h.scripts++
@@ -122,39 +132,39 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) b
 	h.mu.Unlock()
 	if err != nil {
 		t.Errorf("%s: %v at step %d:\n%s", s.Note, err, at, steps(s.Steps[:min(len(s.Steps), at+1)]))
-		return !errors.Is(err, errDied)
+		return false, !errors.Is(err, errDied)
 	}
 	if at < 0 {
-		return true
+		return true, true
 	}
 	sign := signature(s.Steps[at], answers)
 	if answers[0] == silence {
 		t.Errorf("%s: the real cluster is silent at step %d: %s", s.Note, at, s.Steps[at])
-		return false // its group is stuck
+		return false, false // its group is stuck
 	}
 	h.mu.Lock()
 	h.found[sign]++
 	n := h.found[sign]
 	h.mu.Unlock()
 	if n > 1 {
-		return true
+		return false, true
 	}
 	first := answers
 	s.Steps, err = shorten(t, stages, s.Steps[:at+1], sign, number)
 	if err != nil {
 		t.Errorf("%s: %v", s.Note, err)
-		return !errors.Is(err, errDied)
+		return false, !errors.Is(err, errDied)
 	}
 	at, answers, err = compare(t, stages, s.Steps, number)
 	if err == nil && at < 0 {
 		t.Errorf("%s, %s\nonly once, last %s\nreal %s\nfake %s", s.Note, sign, s.Steps[len(s.Steps)-1], first[0], first[1])
-		return true
+		return false, true
 	}
 	t.Errorf("%s, %s\n%s\nreal %s\nfake %s (%d %v)", s.Note, sign, steps(s.Steps), answers[0], answers[1], at, err)
 	if dir := os.Getenv("RBDM_KEEP"); dir != "" && err == nil && at >= 0 {
 		keep(t, dir, stages[0], s, number)
 	}
-	return true
+	return false, true
 }
 
 // signature tells findings apart.

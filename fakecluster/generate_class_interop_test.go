@@ -323,6 +323,19 @@ var roles = []struct {
 		{"sparsify", true, false, []argument{func(m *maker) []byte { return denc.AppendU64(nil, pick[uint64](m, 512, 4096, 65536)) }, flag}},
 		{"assert_snapc_seq", true, false, []argument{num, octet}},
 	}},
+	{"oldheader", "rbd", []method{
+		{"snap_list", false, false, nil},
+		{"snap_add", true, false, []argument{name, num}},
+		{"snap_add", true, false, []argument{id, num}},
+		{"snap_remove", true, false, []argument{name}},
+		{"snap_remove", true, false, []argument{id}},
+		{"snap_rename", true, false, []argument{num, name}},
+		{"snapshot_set_limit", true, false, []argument{num}},
+		{"migration_set", true, false, []argument{migration}},
+		{"migration_set_state", true, false, []argument{octet, name}},
+		{"migration_get", false, false, nil},
+		{"migration_remove", true, false, nil},
+	}},
 	{"journal", "journal", []method{
 		{"create", true, false, []argument{order, octet, pool}},
 		{"get_order", false, false, nil}, {"get_splay_width", false, false, nil}, {"get_pool_id", false, false, nil},
@@ -386,21 +399,34 @@ func (m *maker) classStep(st *rawStep) {
 		role = roles[0]
 	}
 	st.Object = role.object
-	if m.chance(2) {
-		st.Object = roles[m.r.IntN(len(roles))].object
-	}
-	n := 1
-	// What a vector has written cannot be read in it.
-	if m.chance(25) && slices.ContainsFunc(role.methods, func(f method) bool { return !f.write }) {
+	n, wrote := 1, false
+	keepsData := slices.Contains([]string{"map", "oldheader", "hello", "data"}, role.object)
+	if m.chance(30) {
 		n = 1 + m.r.IntN(4)
+		if keepsData {
+			// An OSD that is to read what the same vector has replaced finds that its
+			// checksum is another, and waits for ever for what could repair it. An
+			// object that is not there yet has none.
+			m.fresh++
+			st.Object = fmt.Sprint(role.object, "-", m.fresh)
+		}
 	}
-	for i := range n {
+	for range n {
 		f := role.methods[m.r.IntN(len(role.methods))]
-		for f.write && i+1 < n {
+		// These list the keys of an object that the same vector may have made.
+		for wrote && (f.name == "get_snapcontext" || f.name == "mirror_instances_list") {
 			f = role.methods[m.r.IntN(len(role.methods))]
 		}
+		wrote = wrote || f.write
 		st.Ops = append(st.Ops, m.call(role.class, f))
 	}
+	if role.object == "oldheader" && m.chance(20) {
+		if n == 1 {
+			st.Ops = nil
+		}
+		st.Ops = slices.Insert(st.Ops, 0, m.oldHeader())
+	}
+	m.keyed = wrote
 	if m.chance(10) {
 		o := m.readOp()
 		if role.class == "hello" {
@@ -408,12 +434,39 @@ func (m *maker) classStep(st *rawStep) {
 		}
 		// Times and addresses are in what the classes keep.
 		o.Blind = true
-		st.Ops = slices.Insert(st.Ops, m.r.IntN(len(st.Ops)+1), o)
+		at := m.r.IntN(len(st.Ops) + 1)
+		if keepsData {
+			at = 0
+		}
+		st.Ops = slices.Insert(st.Ops, at, o)
+	}
+	if n == 1 && m.chance(2) {
+		st.Object = roles[m.r.IntN(len(roles))].object
 	}
 	if m.chance(2) {
 		st.Ops = []rawOp{{Name: "delete", Code: wire.OpDelete}}
 	}
 	m.finish(st)
+}
+
+// oldHeader writes the header of an image of format 1, without snapshots: mostly
+// one that is whole.
+func (m *maker) oldHeader() rawOp {
+	m.writes = true
+	p := make([]byte, 112)
+	copy(p, pick(m, "<<< Rados Block Device Image >>>\n", "<<< Rados Block Device Image >>>\n", "<<< Migrating RBD Image      >>>\n", "nothing"))
+	copy(p[40:], "rb.0.1234.5678")
+	copy(p[64:], "RBD")
+	copy(p[68:], "001.005")
+	p[76] = 22
+	p[82] = byte(m.r.IntN(3))
+	if m.chance(20) {
+		p[96] = byte(m.r.IntN(3)) // snapshots that are not there
+	}
+	if m.chance(10) {
+		p = p[:m.r.IntN(len(p))]
+	}
+	return rawOp{Name: "writefull", Code: wire.OpWriteFull, Union: even(extent(0, uint64(len(p)))), Data: pack(p)}
 }
 
 func (m *maker) call(class string, f method) rawOp {

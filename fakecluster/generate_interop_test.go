@@ -27,11 +27,18 @@ type maker struct {
 	keyed         bool // the step under way sets keys
 	alone         bool // the step under way has but one operation
 	object        string
+	fresh         int // objects made for vectors of their own
+
+	last struct { // the last plain write
+		off    uint64
+		n      int
+		letter byte
+	}
 }
 
 func newMaker(seed uint64, kind string, release int) *maker {
 	r := rand.New(rand.NewPCG(seed, 7))
-	return &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: r.IntN(6)}
+	return &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: number("RBDM_THEME", r.IntN(6))}
 }
 
 func (m *maker) chance(percent int) bool { return m.r.IntN(100) < percent }
@@ -105,9 +112,12 @@ func (m *maker) finish(st *rawStep) {
 			st.Flags |= wire.FlagFullTry
 		}
 		if m.chance(3) {
-			st.Flags |= wire.FlagRWOrdered
+			st.Flags |= pick(m, wire.FlagRWOrdered, wire.FlagFullForce, wire.FlagIgnoreCache, wire.FlagIgnoreOverlay, wire.FlagExec)
 		}
 		return
+	}
+	if m.chance(6) {
+		st.Flags |= pick(m, wire.FlagBalanceReads, wire.FlagLocalizeReads, wire.FlagRWOrdered, wire.FlagIgnoreCache, wire.FlagIgnoreOverlay, wire.FlagExec, wire.FlagReturnVec, wire.FlagOrderSnap)
 	}
 	if m.snaps > 0 && m.chance(40) {
 		st.Snap = m.r.IntN(m.snaps)
@@ -246,6 +256,9 @@ func (m *maker) letter() byte { return byte('a' + m.r.IntN(26)) }
 func (m *maker) size() int {
 	if m.chance(5) {
 		return 0
+	}
+	if m.chance(2) {
+		return 1 + m.r.IntN(400_000)
 	}
 	return 1 + m.r.IntN(9000)
 }

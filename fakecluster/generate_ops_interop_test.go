@@ -14,8 +14,9 @@ import (
 func (m *maker) writeOp() rawOp {
 	switch m.r.IntN(26) {
 	case 0, 1, 2, 3:
-		n := m.size()
-		o := ranged("write", wire.OpWrite, m.off(), uint64(n), fill(m.letter(), n))
+		n, off := m.size(), m.off()
+		m.last.off, m.last.n, m.last.letter = off, n, m.letter()
+		o := ranged("write", wire.OpWrite, off, uint64(n), fill(m.last.letter, n))
 		return o // without what CephFS says about truncations, which the fake does not keep
 	case 4:
 		n := m.size()
@@ -48,6 +49,12 @@ func (m *maker) writeOp() rawOp {
 	case 15, 16:
 		m.keyed = true
 		set := map[string][]byte{}
+		if m.chance(4) {
+			// More than fit into an answer.
+			for i := range pick(m, 70, 1023, 1024, 1025, 2100) {
+				set[fmt.Sprintf("%c%04d", m.letter(), i)] = nil
+			}
+		}
 		for range m.r.IntN(4) {
 			set[m.key()] = m.value()
 		}
@@ -98,6 +105,11 @@ func (m *maker) writeOp() rawOp {
 	return named(fmt.Sprint("watch ", a.Op), wire.OpWatch, &w, nil)
 }
 
+// limit is how many keys are asked for.
+func (m *maker) limit() uint64 {
+	return pick(m, 0, 1, 2, 3, 5, 64, 1023, 1024, 1025, 4000, ^uint64(0), ^uint64(0), ^uint64(0))
+}
+
 func (m *maker) keys() []string {
 	set := map[string]bool{}
 	var l []string
@@ -134,6 +146,15 @@ func (m *maker) xattr(name string, code wire.OpCode) rawOp {
 	k, v := m.xname(), m.value()
 	if code != wire.OpSetXattr {
 		v = nil
+	} else if m.chance(4) {
+		n := pick(m, 1000, 4096, 65535, 65536, 65537)
+		w.SetXattr(wire.XattrArg{NameLen: uint32(len(k)), ValueLen: uint32(n)})
+		o := named(name, code, &w, []byte(k))
+		if k != "" {
+			o.Data += "+"
+		}
+		o.Data += fill(m.letter(), n)
+		return o
 	}
 	w.SetXattr(wire.XattrArg{NameLen: uint32(len(k)), ValueLen: uint32(len(v))})
 	return named(name, code, &w, append([]byte(k), v...))
@@ -179,10 +200,10 @@ func (m *maker) readOp() rawOp {
 			return rawOp{Name: "stat", Code: wire.OpStat}
 		}
 		if m.chance(50) {
-			in := wire.OmapGetKeysInput{After: m.key(), Max: pick(m, 0, 1, 2, 3, 5, ^uint64(0))}
+			in := wire.OmapGetKeysInput{After: m.key(), Max: m.limit()}
 			return named("omapkeys", wire.OpOmapGetKeys, nil, in.Append(nil))
 		}
-		in := wire.OmapGetValsInput{After: m.key(), Max: pick(m, 0, 1, 2, 3, 5, ^uint64(0)), Prefix: pick(m, "", "", "k", "k1", "z")}
+		in := wire.OmapGetValsInput{After: m.key(), Max: m.limit(), Prefix: pick(m, "", "", "k", "k1", "z")}
 		return named("omapget", wire.OpOmapGetVals, nil, in.Append(nil))
 	case 12:
 		return named("omapbykey", wire.OpOmapGetByKeys, nil, wire.AppendStringSet(nil, m.keys()))
@@ -200,6 +221,12 @@ func (m *maker) readOp() rawOp {
 		return named("checksum", wire.OpChecksum, &w, make([]byte, pick(m, 4, 4, 8, 8, 3)))
 	case 16:
 		n := m.size()
+		if m.chance(50) && m.last.n > 0 {
+			// What was written last, maybe to this object: a part of it, or beyond.
+			from := m.r.IntN(m.last.n)
+			n = 1 + m.r.IntN(m.last.n-from+pick(m, 0, 0, 100))
+			return ranged("cmpext", wire.OpCmpExt, m.last.off+uint64(from), uint64(n), fill(m.last.letter, n))
+		}
 		return ranged("cmpext", wire.OpCmpExt, m.off(), uint64(n), fill(m.letter(), n))
 	case 17:
 		d := pick(m, -1, 0, 0, 1)
