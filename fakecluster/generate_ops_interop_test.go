@@ -195,11 +195,11 @@ func (m *maker) readOp() rawOp {
 		return named("cmpxattr", wire.OpCmpXattr, &w, append([]byte(k), v...))
 	case 10, 11:
 		// Keys that the same vector gives to an object that was not there crash
-		// 16.2's OSD when they are listed.
-		if m.keyed {
+		// OSDs when they are listed, 20.2's only when keys alone are.
+		if m.keyed && m.rel < 20 {
 			return rawOp{Name: "stat", Code: wire.OpStat}
 		}
-		if m.chance(50) {
+		if m.chance(50) && !m.keyed {
 			in := wire.OmapGetKeysInput{After: m.key(), Max: m.limit()}
 			return named("omapkeys", wire.OpOmapGetKeys, nil, in.Append(nil))
 		}

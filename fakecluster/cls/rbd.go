@@ -480,9 +480,6 @@ func migrationSetState(o Object, in *denc.Reader) ([]byte, error) {
 }
 
 func migrationGet(o Object, _ *denc.Reader) ([]byte, error) {
-	if err := exists(o); err != nil {
-		return nil, err
-	}
 	m, err := readMigration(o)
 	if err != nil {
 		return nil, err
@@ -491,9 +488,7 @@ func migrationGet(o Object, _ *denc.Reader) ([]byte, error) {
 }
 
 func migrationRemove(o Object, _ *denc.Reader) ([]byte, error) {
-	if o.Exists() {
-		o.RemoveOmap(wire.KeyMigration)
-	}
+	o.RemoveOmap(wire.KeyMigration)
 	features, err := value(o, wire.KeyFeatures, u64)
 	switch {
 	case missing(err):

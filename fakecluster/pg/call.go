@@ -24,10 +24,16 @@ func (t *txn) call(op *wire.Op) (msgr2.Data, int32) {
 	if t.req.Classes == nil {
 		return msgr2.Data{}, notsup
 	}
-	if _, r := t.req.Classes.Writes(class, method); r != 0 {
+	write, r := t.req.Classes.Writes(class, method)
+	if r != 0 {
 		return msgr2.Data{}, r
 	}
-	out, r := t.req.Classes.Call(&Object{t}, class, method, in)
+	t.visible = t.visible || write
+	o := &Object{t: t}
+	out, r := t.req.Classes.Call(o, class, method, in)
+	if o.failed != 0 {
+		out, r = nil, o.failed
+	}
 	e := op.Extent()
 	e.Len = uint64(len(out)) // where a read has the number of bytes
 	op.SetExtent(e)

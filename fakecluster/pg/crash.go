@@ -55,7 +55,7 @@ func (g *Group) seenName(n Name) {
 // watches and notifies cannot, for others know of them.
 func (g *Group) hold(t *txn) *Write {
 	e := &t.effects
-	if !t.req.Hold || len(e.connects)+len(e.disconnects)+len(e.notifies)+len(e.acks) > 0 || e.dropWatches && len(t.o.watches) > 0 {
+	if !t.req.Hold || len(e.connects)+len(e.disconnects)+len(e.notifies)+len(e.acks) > 0 {
 		g.settle(len(g.unacked))
 		t.undo = nil
 		return nil
@@ -101,7 +101,7 @@ func (g *Group) undo(w *Write) {
 		f()
 	}
 	o.head.data.Seal()
-	if o.exists || len(o.clones) > 0 {
+	if o.stored() || len(o.clones) > 0 {
 		g.objects[o.name] = o
 	} else if g.objects[o.name] == o {
 		delete(g.objects, o.name)

@@ -30,7 +30,8 @@ func (g *Group) OmapPut(n Name, hash uint32, key string, v []byte) {
 	if g.closed {
 		return
 	}
-	t := &txn{g: g, o: g.object(n, hash), req: &Request{Op: &wire.OSDOp{}}}
+	o := g.object(n, hash)
+	t := &txn{g: g, o: o, req: &Request{Op: &wire.OSDOp{}}, existed: o.exists, stored: o.stored()}
 	if v == nil {
 		t.removeOmap(key)
 	} else {

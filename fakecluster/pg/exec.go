@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"math"
 	"slices"
 
 	"github.com/rbdm/rbdm/fakecluster/store"
@@ -12,7 +13,7 @@ import (
 
 // step executes one operation: its output and its result.
 func (t *txn) step(op *wire.Op, source *int) (msgr2.Data, int32) {
-	t.quiet = false
+	t.quiet, t.keeps = false, false
 	switch op.Code {
 	case wire.OpWatch, wire.OpCopyFrom, wire.OpCopyFrom2:
 		t.quiet = true
@@ -22,7 +23,7 @@ func (t *txn) step(op *wire.Op, source *int) (msgr2.Data, int32) {
 	switch op.Code {
 	case wire.OpRead, wire.OpSparseRead, wire.OpMapExt, wire.OpStat, wire.OpCmpExt, wire.OpChecksum, wire.OpAssertVer:
 		return t.stepRead(op)
-	case wire.OpWrite, wire.OpWriteFull, wire.OpAppend, wire.OpWriteSame, wire.OpZero, wire.OpTruncate,
+	case wire.OpWrite, wire.OpWriteFull, wire.OpAppend, wire.OpWriteSame, wire.OpZero, wire.OpTruncate, wire.OpTrimTrunc,
 		wire.OpCreate, wire.OpDelete, wire.OpSetAllocHint:
 		return msgr2.Data{}, t.stepWrite(op)
 	case wire.OpGetXattr, wire.OpGetXattrs, wire.OpCmpXattr, wire.OpSetXattr, wire.OpRmXattr:
@@ -69,16 +70,18 @@ func (t *txn) there() bool { return t.onClone || t.o.exists }
 func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 	switch op.Code {
 	case wire.OpRead:
-		e := op.Extent()
+		e := t.extent(op)
+		size := t.sizeFor(e)
 		if e.Len == 0 {
-			e.Len = t.size()
+			e.Len = size
 		}
-		if !t.stored && e.Off < t.size() {
+		e.Len = min(e.Len, size-min(size, e.Off))
+		if !t.stored && e.Len > 0 {
 			e.Len = 0
 			op.SetExtent(e)
 			return msgr2.Data{}, noent // it has a size, but nothing is there before the vector is done
 		}
-		d := t.readData(e.Off, untruncated(e))
+		d := t.readData(e.Off, e.Len)
 		e.Len = uint64(d.Len())
 		op.SetExtent(e)
 		return d, 0
@@ -91,7 +94,7 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		if !t.stored {
 			return msgr2.Data{}, noent
 		}
-		e := op.Extent()
+		e := t.extent(op)
 		var b []byte
 		m := map[uint64]uint64{}
 		for _, r := range t.at.data.Extents(e.Off, e.Len) {
@@ -121,19 +124,31 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 	return t.checksum(op)
 }
 
-// untruncated returns how many bytes of an extent a reader may see that says
-// where the object ends.
-func untruncated(e wire.Extent) uint64 {
-	if e.TruncateSeq == 0 || e.Off+e.Len <= e.TruncateSize {
-		return e.Len
+// extent returns the extent of an operation. An end of the file at 2^64-1 is
+// none.
+func (t *txn) extent(op *wire.Op) wire.Extent {
+	e := op.Extent()
+	if e.TruncateSeq == 1 && e.TruncateSize == math.MaxUint64 {
+		e.TruncateSeq, e.TruncateSize = 0, 0
+		op.SetExtent(e)
 	}
-	return e.TruncateSize - min(e.TruncateSize, e.Off)
+	return e
+}
+
+// sizeFor returns the size of the object for a reader who says where the file
+// ends.
+func (t *txn) sizeFor(e wire.Extent) uint64 {
+	if t.now().truncSeq < e.TruncateSeq && e.Off+e.Len > e.TruncateSize {
+		return min(t.size(), e.TruncateSize)
+	}
+	return t.size()
 }
 
 func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
-	e := op.Extent()
+	e := t.extent(op)
+	size := t.sizeFor(e)
 	var out wire.SparseReadOutput
-	for _, r := range t.at.data.Extents(e.Off, untruncated(e)) {
+	for _, r := range t.at.data.Extents(e.Off, min(e.Len, size-min(size, e.Off))) {
 		out.Extents = append(out.Extents, wire.Range{Off: r.Off, Len: r.Len})
 		out.Data.AppendData(t.at.data.Read(r.Off, r.Len))
 	}
@@ -146,15 +161,18 @@ func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
 const maxErrno = 4095
 
 func (t *txn) compareExtent(op *wire.Op) int32 {
-	e := op.Extent()
+	e := t.extent(op)
 	want := op.Data.Bytes()
 	size := t.size()
-	if e.TruncateSeq > 0 && e.Off+e.Len > e.TruncateSize {
+	if t.now().truncSeq < e.TruncateSeq && e.Off+e.Len > e.TruncateSize {
 		size = e.TruncateSize
 	}
 	e.Len = min(e.Len, size-min(size, e.Off))
 	op.SetExtent(e)
-	have := t.readData(e.Off, e.Len).Bytes()
+	var have []byte
+	if t.onClone || t.existed {
+		have = t.readData(e.Off, e.Len).Bytes()
+	}
 	for i, b := range want {
 		var h byte
 		if i < len(have) {
@@ -182,11 +200,7 @@ func (t *txn) stepWrite(op *wire.Op) int32 {
 		t.create()
 		return 0
 	case wire.OpDelete:
-		if !t.o.exists {
-			return noent
-		}
-		t.remove()
-		return 0
+		return t.remove()
 	case wire.OpSetAllocHint:
 		t.create()
 		return 0
@@ -195,31 +209,53 @@ func (t *txn) stepWrite(op *wire.Op) int32 {
 	case wire.OpWrite, wire.OpWriteFull, wire.OpAppend:
 		return t.stepPlainWrite(op)
 	}
-	e := op.Extent()
-	size := t.o.head.data.Size()
-	if op.Code == wire.OpTruncate {
-		switch {
-		case t.req.Pool.Erasure && !t.req.Pool.Overwrites:
-			return notsup
-		case !t.o.exists:
-			return 0
-		case e.Off >= maxObjectSize:
-			return errno.ErrFileTooBig.Result()
-		}
-		t.truncate(e.Off)
-		return 0
+	if op.Code == wire.OpZero {
+		return t.stepZero(op)
 	}
-	if t.o.exists && e.Off < maxObjectSize && e.Len >= 1 && e.Len <= maxObjectSize && e.Off+e.Len >= size {
-		if e.Off < size {
-			op.Code = wire.OpTruncate // an OSD makes this of zeros up to the end
-			t.truncate(e.Off)
-		}
-		return 0 // behind the end it is not even a write
+	e := t.extent(op)
+	if op.Code == wire.OpTrimTrunc {
+		e.Off = e.TruncateSize
+		op.SetExtent(e)
+	}
+	return t.stepTruncate(e)
+}
+
+func (t *txn) stepTruncate(e wire.Extent) int32 {
+	switch {
+	case t.req.Pool.Erasure && !t.req.Pool.Overwrites:
+		return notsup
+	case !t.o.exists:
+		return 0
 	}
 	if r := checkExtent(e.Off, e.Len); r != 0 {
 		return r
 	}
-	if t.o.exists {
+	if e.TruncateSeq > 0 {
+		if e.TruncateSeq <= t.o.head.truncSeq {
+			return 0 // it knows of a later one
+		}
+		t.touch()
+		t.o.head.truncSeq, t.o.head.truncSize = e.TruncateSeq, e.TruncateSize
+	}
+	t.truncate(e.Off)
+	return 0
+}
+
+func (t *txn) stepZero(op *wire.Op) int32 {
+	e := t.extent(op)
+	size := t.o.head.data.Size()
+	if t.o.stored() && e.Off < maxObjectSize && e.Len >= 1 && e.Len <= maxObjectSize && e.Off+e.Len >= size {
+		if e.Off >= size {
+			t.keeps = true
+			return 0 // behind the end it is not even a write
+		}
+		op.Code = wire.OpTruncate // an OSD makes this of zeros up to the end
+		return t.stepTruncate(e)
+	}
+	if r := checkExtent(e.Off, e.Len); r != 0 {
+		return r
+	}
+	if t.o.exists && e.Len > 0 {
 		t.zero(e.Off, e.Len)
 	}
 	return 0
@@ -227,47 +263,89 @@ func (t *txn) stepWrite(op *wire.Op) int32 {
 
 func checkExtent(off, n uint64) int32 {
 	if off >= maxObjectSize || n > maxObjectSize || off+n > maxObjectSize {
-		if off == maxObjectSize && n == 0 {
-			return 0
-		}
 		return errno.ErrFileTooBig.Result()
 	}
 	return 0
 }
 
 func (t *txn) stepPlainWrite(op *wire.Op) int32 {
-	e := op.Extent()
-	if e.Len != uint64(op.Data.Len()) {
+	e := t.extent(op)
+	switch op.Code {
+	case wire.OpAppend:
+		e.Off, e.TruncateSeq = t.o.head.data.Size(), t.o.head.truncSeq
+	case wire.OpWriteFull:
+		return t.writeFull(e.Len, op.Data)
+	}
+	r, n := t.writeExtent(e, op.Data)
+	if op.Code == wire.OpWrite && n != e.Len {
+		e.Len = n
+		op.SetExtent(e)
+	}
+	return r
+}
+
+// writeFull replaces all bytes.
+func (t *txn) writeFull(n uint64, d msgr2.Data) int32 {
+	if n != uint64(d.Len()) {
 		return inval
 	}
-	size := t.o.head.data.Size()
-	if op.Code == wire.OpAppend {
-		e.Off = size
-	}
-	if op.Code == wire.OpWriteFull {
-		e.Off = 0
-	}
-	if r := checkExtent(e.Off, e.Len); r != 0 {
+	if r := checkExtent(0, n); r != 0 {
 		return r
 	}
-	if p := t.req.Pool; p.Erasure && !p.Overwrites && op.Code != wire.OpWriteFull && (e.Off != size || p.Align > 0 && e.Off%p.Align != 0) {
-		return notsup
+	t.create()
+	if t.o.head.data.Size() > 0 {
+		t.truncate(0)
 	}
-	if op.Code == wire.OpWriteFull {
-		t.create()
-		if size > 0 {
-			t.truncate(0)
-		}
+	if n > 0 {
+		t.write(0, d)
 	}
-	if e.Len == 0 {
-		t.create()
-		if e.Off > size && op.Code == wire.OpWrite {
-			t.truncate(e.Off)
-		}
-		return 0
-	}
-	t.write(e.Off, op.Data)
 	return 0
+}
+
+// writeExtent writes bytes, as far as what the writer knows of the end of the file
+// is not older than what the object knows, and returns how many.
+func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) {
+	h := &t.o.head
+	if e.Len != uint64(d.Len()) {
+		return inval, e.Len
+	}
+	size, seq := h.data.Size(), h.truncSeq
+	if p := t.req.Pool; p.Erasure && !p.Overwrites && (e.Off != size || p.Align > 0 && e.Off%p.Align != 0) {
+		return notsup, e.Len
+	}
+	old := seq > e.TruncateSeq
+	if old && e.Off+e.Len > size {
+		e.Len = size - min(size, e.Off)
+		d = d.Slice(0, int(e.Len))
+	}
+	if e.TruncateSeq > seq {
+		if t.o.exists {
+			t.touch()
+			t.truncate(e.TruncateSize)
+			size = e.TruncateSize
+		}
+		t.noteEnd(e)
+	}
+	if r := checkExtent(e.Off, e.Len); r != 0 {
+		return r, e.Len
+	}
+	t.create()
+	switch {
+	case e.Len > 0:
+		t.write(e.Off, d)
+	case e.Off > size && !old:
+		t.truncate(e.Off)
+	}
+	return 0, e.Len
+}
+
+// noteEnd keeps what a writer says of the end of the file. It is no change that
+// is written by itself.
+func (t *txn) noteEnd(e wire.Extent) {
+	h := &t.o.head
+	seq, size := h.truncSeq, h.truncSize
+	t.undo = append(t.undo, func() { h.truncSeq, h.truncSize = seq, size })
+	h.truncSeq, h.truncSize = e.TruncateSeq, e.TruncateSize
 }
 
 func (t *txn) writeSame(op *wire.Op) int32 {
@@ -280,15 +358,15 @@ func (t *txn) writeSame(op *wire.Op) int32 {
 		return inval
 	}
 	if r := checkExtent(a.Off, a.Len); r != 0 {
-		return r
+		return r // before all that memory is filled
 	}
 	p := op.Data.Bytes()
 	full := make([]byte, 0, a.Len)
 	for uint64(len(full)) < a.Len {
 		full = append(full, p...)
 	}
-	t.write(a.Off, msgr2.NewData(full))
-	return 0
+	r, _ := t.writeExtent(wire.Extent{Off: a.Off, Len: a.Len}, msgr2.NewData(full))
+	return r
 }
 
 // inProgress is EINPROGRESS: what an OSD makes of copy-from until it has the
@@ -321,10 +399,7 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 	if t.req.Pool.Erasure && (s.content.omap.Len() > 0 || len(s.content.omap.Header) > 0) {
 		return notsup
 	}
-	if t.o.exists {
-		t.remove()
-		t.effects.dropWatches = false
-	}
+	size := t.o.head.data.Size()
 	c := s.content.clone()
 	if size := c.data.Size(); c.data.Stored() < size {
 		// What is copied is what was read: holes become zeros.
@@ -334,7 +409,7 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 	}
 	t.replace(c)
 	t.copied, t.copiedTime = s.Version, s.content.mtime
-	t.modified = t.modified.Add(0, c.data.Size())
+	t.modified = t.modified.Add(0, size)
 	return 0
 }
 
@@ -347,7 +422,7 @@ func (g *Group) Source(n Name, snap uint64, pool Pool) Source {
 		return Source{Result: noent}
 	}
 	g.seen(o)
-	t := &txn{g: g, o: o, req: &Request{Pool: pool}}
+	t := &txn{g: g, o: o, req: &Request{Pool: pool}, existed: o.exists}
 	c, head, ok := t.resolve(snap)
 	switch {
 	case !ok:

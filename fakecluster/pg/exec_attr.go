@@ -125,21 +125,21 @@ const (
 	maxOmapBytes   = 1 << 30
 )
 
+// newOmap reports whether the object and its omap are made by this very vector.
+// Within a vector that writes, an object that is not there has an empty omap; one
+// that the vector has made has none yet, and cannot be listed.
+func (t *txn) newOmap() bool { return !t.stored && t.now().hasOmap }
+
 func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
-	// Within a vector that writes, an object that is not there has an empty omap;
-	// one that the vector has made has none yet.
-	switch op.Code {
-	case wire.OpOmapGetKeys, wire.OpOmapGetVals, wire.OpOmapCmp:
-		if !t.stored && t.now().hasOmap {
-			return msgr2.Data{}, noent
-		}
-	}
 	r := reader(op)
 	switch op.Code {
 	case wire.OpOmapGetKeys:
 		var in wire.OmapGetKeysInput
 		if in.Decode(r); r.Err() != nil {
 			return msgr2.Data{}, inval
+		}
+		if t.newOmap() {
+			return msgr2.Data{}, noent
 		}
 		page := t.omapPage(in.After, "", in.Max)
 		out := wire.OmapGetKeysOutput{Keys: page.Keys, More: page.More}
@@ -148,6 +148,9 @@ func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
 		var in wire.OmapGetValsInput
 		if in.Decode(r); r.Err() != nil {
 			return msgr2.Data{}, inval
+		}
+		if t.newOmap() {
+			return msgr2.Data{}, noent
 		}
 		page := t.omapPage(in.After, in.Prefix, in.Max)
 		return msgr2.NewData(page.Append(nil)), 0
@@ -202,6 +205,9 @@ func (t *txn) compareOmap(op *wire.Op) int32 {
 	if r.Err() != nil {
 		return inval
 	}
+	if t.newOmap() {
+		return noent
+	}
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		a := m[k]
 		v, _ := t.omap().Get(k)
@@ -224,6 +230,7 @@ func (t *txn) stepOmapWrite(op *wire.Op) int32 {
 	r := reader(op)
 	switch op.Code {
 	case wire.OpOmapSetVals:
+		t.create() // before it is known what is to be set
 		m := wire.DecodeOmap(r)
 		if r.Err() != nil {
 			return inval

@@ -40,6 +40,10 @@ type content struct {
 	xattrs  map[string][]byte // replaced, never changed, once a clone exists
 	mtime   denc.Time
 	version uint64 // user version
+
+	// What CephFS's clients last said of where the file was cut.
+	truncSeq  uint32
+	truncSize uint64
 }
 
 // clone is an older state of an object, kept for snapshots.
@@ -53,14 +57,20 @@ type clone struct {
 // object is a head with its clones. It exists for Group as long as one of both
 // does.
 type object struct {
-	name    Name
-	hash    uint32
-	exists  bool // the head; clones may be there without it
-	head    content
-	seq     uint64
-	clones  []*clone // ascending
-	watches map[watchKey]*watch
+	name   Name
+	hash   uint32
+	exists bool // the head; clones may be there without it
+	// whiteout says that an OSD's store has the removed head, empty, as it does
+	// while there are clones.
+	whiteout bool
+	head     content
+	seq      uint64
+	clones   []*clone // ascending
+	watches  map[watchKey]*watch
 }
+
+// stored reports whether an OSD's store has the head, be it empty and removed.
+func (o *object) stored() bool { return o.exists || o.whiteout }
 
 // dup remembers an answer, for requests that are sent again.
 type dup struct {
@@ -201,7 +211,7 @@ func (g *Group) object(n Name, hash uint32) *object {
 
 // drop forgets an object of which nothing is left.
 func (g *Group) drop(o *object) {
-	if !o.exists && len(o.clones) == 0 && g.objects[o.name] == o {
+	if !o.stored() && len(o.clones) == 0 && g.objects[o.name] == o {
 		for _, w := range o.watches {
 			w.stopTimer()
 		}

@@ -54,7 +54,7 @@ func readObject(r *savefile.Reader) (o savedObject, err error) {
 		return o, err
 	}
 	d := denc.NewReader(p)
-	v := d.Enter("saved object", 1)
+	v := d.Enter("saved object", objectVersion)
 	o.name = Name{d.String(), d.String(), d.String()}
 	o.hash, o.exists, o.seq = d.U32(), d.Bool(), d.U64()
 	o.watches = denc.Slice(d, 8+9+1+4, func(r *denc.Reader) (w savedWatch) {
@@ -65,6 +65,10 @@ func readObject(r *savefile.Reader) (o savedObject, err error) {
 		return w
 	})
 	o.clones = denc.Slice(d, 8+4+4, readClone)
+	old := v.V < 2
+	if !old {
+		o.whiteout = d.Bool()
+	}
 	d.Leave(v)
 	if err := d.Done(); err != nil {
 		return o, bad("object: %v", err)
@@ -82,7 +86,10 @@ func readObject(r *savefile.Reader) (o savedObject, err error) {
 			return o, err
 		}
 	}
-	if o.exists {
+	if old {
+		o.whiteout = !o.exists
+	}
+	if o.exists || o.whiteout && !old {
 		err = o.head.read(r, older)
 	}
 	return o, err
@@ -100,7 +107,7 @@ func (o *savedObject) check() error {
 	if len(n.Object) > maxObjectName || len(n.Key) > maxObjectName || len(n.Namespace) > maxNamespace || n.Object == "" || n.Key == n.Object {
 		return bad("object name %q", n.Object)
 	}
-	if !o.exists && len(o.clones) == 0 {
+	if !o.stored() && len(o.clones) == 0 || o.exists && o.whiteout {
 		return bad("nothing is left of object %q", n.Object)
 	}
 	descending := func(a, b uint64) int { return cmp.Compare(b, a) }
@@ -111,7 +118,7 @@ func (o *savedObject) check() error {
 	}
 	seen := map[watchKey]bool{}
 	for _, w := range o.watches {
-		if seen[w.key] || w.timeout == 0 || !o.exists {
+		if seen[w.key] || w.timeout == 0 || !o.stored() {
 			return bad("watches of object %q", n.Object)
 		}
 		seen[w.key] = true
@@ -138,12 +145,15 @@ func (c *content) read(r *savefile.Reader, older *content) error {
 		return err
 	}
 	d := denc.NewReader(p)
-	v := d.Enter("saved content", 1)
+	v := d.Enter("saved content", contentVersion)
 	c.mtime, c.version = d.Time(), d.U64()
 	size := d.U64()
 	c.xattrs = denc.Map(d, 8, (*denc.Reader).String, (*denc.Reader).Bytes)
 	c.omap.Header = d.Bytes()
 	same, keys, pieces := d.Bool(), d.U64(), d.U64()
+	if v.V >= 2 {
+		c.hasOmap, c.truncSeq, c.truncSize = d.Bool(), d.U32(), d.U64()
+	}
 	d.Leave(v)
 	switch {
 	case d.Done() != nil:
@@ -161,7 +171,7 @@ func (c *content) read(r *savefile.Reader, older *content) error {
 	if err := c.readPairs(r, keys); err != nil {
 		return err
 	}
-	c.hasOmap = c.omap.Len() > 0 || len(c.omap.Header) > 0
+	c.hasOmap = c.hasOmap || c.omap.Len() > 0 || len(c.omap.Header) > 0
 	c.data.Truncate(size)
 	return c.readRuns(r, pieces, older)
 }

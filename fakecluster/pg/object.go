@@ -13,7 +13,24 @@ import (
 // Object is the object that a class method works on, within the vector that
 // called it. It is valid until the method returns. Slices that it returns must
 // not be changed.
-type Object struct{ t *txn }
+//
+// An operation that is refused fails the method: what a class gets of an OSD as an
+// error, it returns.
+type Object struct {
+	t *txn
+	// failed is the result of the first operation that was refused. What the
+	// method does after it has no effect.
+	failed int32
+}
+
+// refused reports whether an operation with this result, or one before it, was
+// refused.
+func (o *Object) refused(result int32) bool {
+	if o.failed == 0 && result < 0 {
+		o.failed = result
+	}
+	return o.failed != 0
+}
 
 // Exists reports whether the object is there.
 func (o *Object) Exists() bool { return o.t.there() }
@@ -31,8 +48,12 @@ func (o *Object) Version() uint64 { return o.t.at.version }
 
 // Read returns up to n bytes from off; n 0 means all.
 func (o *Object) Read(off, n uint64) []byte {
+	size := o.t.size()
 	if n == 0 {
-		n = o.t.size()
+		n = size
+	}
+	if !o.t.stored && off < size {
+		o.refused(noent) // nothing is there before the vector is done
 	}
 	return o.t.readData(off, n).Bytes()
 }
@@ -47,36 +68,47 @@ func (o *Object) Extents(off, n uint64) []wire.Range {
 }
 
 // Create makes the object if it is not there.
-func (o *Object) Create() { o.t.create() }
+func (o *Object) Create() {
+	if !o.refused(0) {
+		o.t.create()
+	}
+}
 
 // Write writes p at off, and makes the object if need be.
 func (o *Object) Write(off uint64, p []byte) {
-	o.t.create()
-	o.t.write(off, msgr2.NewData(slices.Clone(p)))
+	if !o.refused(0) {
+		r, _ := o.t.writeExtent(wire.Extent{Off: off, Len: uint64(len(p))}, msgr2.NewData(slices.Clone(p)))
+		o.refused(r)
+	}
 }
 
 // WriteFull replaces the object's bytes.
 func (o *Object) WriteFull(p []byte) {
-	o.t.create()
-	o.t.truncate(0)
-	if len(p) > 0 {
-		o.Write(0, p)
+	if !o.refused(0) {
+		o.refused(o.t.writeFull(uint64(len(p)), msgr2.NewData(slices.Clone(p))))
 	}
 }
 
-// Truncate sets the size.
+// Truncate sets the size of an object that is there.
 func (o *Object) Truncate(size uint64) {
-	o.t.create()
-	o.t.truncate(size)
+	if !o.refused(0) {
+		o.refused(o.t.stepTruncate(wire.Extent{Off: size}))
+	}
 }
 
 // Zero makes a hole.
-func (o *Object) Zero(off, n uint64) { o.t.zero(off, n) }
+func (o *Object) Zero(off, n uint64) {
+	if !o.refused(0) {
+		op := wire.Op{Code: wire.OpZero}
+		op.SetExtent(wire.Extent{Off: off, Len: n})
+		o.refused(o.t.stepZero(&op))
+	}
+}
 
 // Remove removes the object.
 func (o *Object) Remove() {
-	if o.t.o.exists {
-		o.t.remove()
+	if !o.refused(0) {
+		o.refused(o.t.remove())
 	}
 }
 
@@ -90,10 +122,18 @@ func (o *Object) Xattr(name string) ([]byte, bool) {
 func (o *Object) Xattrs() map[string][]byte { return maps.Clone(o.t.at.xattrs) }
 
 // SetXattr sets an attribute.
-func (o *Object) SetXattr(name string, v []byte) { o.t.setXattr(name, v) }
+func (o *Object) SetXattr(name string, v []byte) {
+	if !o.refused(0) {
+		o.t.setXattr(name, v)
+	}
+}
 
 // RemoveXattr removes an attribute.
-func (o *Object) RemoveXattr(name string) { o.t.removeXattr(name) }
+func (o *Object) RemoveXattr(name string) {
+	if !o.refused(0) && o.t.o.exists {
+		o.t.removeXattr(name)
+	}
+}
 
 // OmapSupported reports whether the pool keeps omaps.
 func (o *Object) OmapSupported() bool { return !o.t.req.Pool.Erasure }
@@ -104,6 +144,9 @@ func (o *Object) Omap(key string) ([]byte, bool) { return o.t.omap().Get(key) }
 // OmapPage returns up to limit pairs whose keys are above after and begin with
 // prefix, and whether there are more.
 func (o *Object) OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool) {
+	if o.t.newOmap() {
+		o.refused(noent)
+	}
 	p := o.t.omapPage(after, prefix, limit)
 	return p.Keys, p.Values, p.More
 }
@@ -112,19 +155,39 @@ func (o *Object) OmapPage(after, prefix string, limit uint64) (keys []string, va
 func (o *Object) OmapHeader() []byte { return o.t.omap().Header }
 
 // SetOmapHeader sets the omap's header.
-func (o *Object) SetOmapHeader(v []byte) { o.t.setOmapHeader(v) }
+func (o *Object) SetOmapHeader(v []byte) {
+	if !o.refused(0) {
+		o.t.setOmapHeader(v)
+	}
+}
 
 // SetOmap sets the value of a key.
-func (o *Object) SetOmap(key string, v []byte) { o.t.setOmap(key, v) }
+func (o *Object) SetOmap(key string, v []byte) {
+	if !o.refused(0) {
+		o.t.setOmap(key, v)
+	}
+}
 
-// RemoveOmap removes a key.
-func (o *Object) RemoveOmap(key string) { o.t.removeOmap(key) }
+// RemoveOmap removes a key, if the object is there.
+func (o *Object) RemoveOmap(key string) {
+	if !o.refused(0) && o.t.o.exists {
+		o.t.removeOmap(key)
+	}
+}
 
 // RemoveOmapRange removes the keys from first up to but without end.
-func (o *Object) RemoveOmapRange(first, end string) { o.t.removeOmapRange(first, end) }
+func (o *Object) RemoveOmapRange(first, end string) {
+	if !o.refused(0) && o.t.o.exists {
+		o.t.removeOmapRange(first, end)
+	}
+}
 
 // ClearOmap removes all keys and the header.
-func (o *Object) ClearOmap() { o.t.clearOmap() }
+func (o *Object) ClearOmap() {
+	if !o.refused(0) && o.t.o.exists {
+		o.t.clearOmap()
+	}
+}
 
 // Client returns who called, and from where.
 func (o *Object) Client() (entity.Name, entity.Addr) { return o.t.req.Op.ReqID.Name, o.t.req.Addr }
@@ -144,7 +207,7 @@ func (o *Object) Features() uint64 { return o.t.req.Op.Features }
 // Watchers lists who watches the object.
 func (o *Object) Watchers() []wire.Watcher {
 	var l []wire.Watcher
-	for _, k := range slices.SortedFunc(maps.Keys(o.t.o.watches), watchKey.compare) {
+	for _, k := range o.t.watching() {
 		w := o.t.o.watches[k]
 		l = append(l, wire.Watcher{Name: k.name, Cookie: k.cookie, Timeout: w.timeout, Addr: w.addr})
 	}

@@ -277,7 +277,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	if !write {
 		g.seen(o)
 	}
-	t.at, t.stored = &o.head, o.exists || len(o.clones) > 0
+	t.at, t.existed, t.stored = &o.head, o.exists, o.stored()
 	if !write && m.Snap != wire.SnapDir {
 		c, _, ok := t.resolve(m.Snap)
 		if !ok {
@@ -294,7 +294,6 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		clearOutputs(m.Ops)
 		return Outcome{Reply: g.reply(r, inval)}
 	}
-	existed := o.exists
 	result, unlogged := t.execute(), false
 	if t.sourceFailed != 0 {
 		t.rollback()
@@ -332,7 +331,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		}
 		return Outcome{Reply: rep}
 	}
-	if t.changed && !existed && !o.exists && len(o.clones) == 0 {
+	if t.changed && !t.stored && !o.stored() {
 		// What was made and removed at once was never there.
 		t.rollback()
 		t.changed = false
@@ -425,7 +424,7 @@ func (t *txn) execute() int32 {
 		} else {
 			op.Data = msgr2.Data{}
 		}
-		if result == 0 && keepsResult(op.Code) {
+		if result == 0 && (t.keeps || keepsResult(op.Code)) {
 			result = max(before, 0)
 		}
 		op.Rval = result
@@ -446,7 +445,7 @@ func (t *txn) execute() int32 {
 // one before it (which may be positive), as some do in an OSD.
 func keepsResult(code wire.OpCode) bool {
 	switch code {
-	case wire.OpStat, wire.OpAssertVer, wire.OpOmapGetKeys, wire.OpOmapGetVals, wire.OpOmapGetHeader, wire.OpOmapGetByKeys, wire.OpOmapCmp:
+	case wire.OpStat, wire.OpMapExt, wire.OpNotify, wire.OpNotifyAck, wire.OpAssertVer, wire.OpOmapGetKeys, wire.OpOmapGetVals, wire.OpOmapGetHeader, wire.OpOmapGetByKeys, wire.OpOmapCmp:
 		return true
 	}
 	return false

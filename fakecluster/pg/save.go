@@ -23,6 +23,14 @@ const (
 	kindData    uint32 = 20
 )
 
+// Versions of frames. From the second on an object says whether it is a whiteout
+// (before, a removed head with clones was one, of which nothing was kept), and a
+// state whether it counts as one with an omap, and where CephFS cut it.
+const (
+	objectVersion  = 2
+	contentVersion = 2
+)
+
 // frameSize is about how large a frame of many small things gets.
 const frameSize = 1 << 20
 
@@ -174,7 +182,7 @@ func readDup(r *denc.Reader) (d savedDup) {
 }
 
 func (o *savedObject) write(w *savefile.Writer) {
-	b, at := denc.Begin(nil, 1, 1)
+	b, at := denc.Begin(nil, objectVersion, objectVersion)
 	b = denc.AppendString(b, o.name.Namespace)
 	b = denc.AppendString(b, o.name.Object)
 	b = denc.AppendString(b, o.name.Key)
@@ -194,13 +202,14 @@ func (o *savedObject) write(w *savefile.Writer) {
 			return denc.AppendU64(denc.AppendU64(b, r.Off), r.Len)
 		})
 	})
+	b = denc.AppendBool(b, o.whiteout)
 	w.Frame(kindObject, denc.End(b, at))
 	var older *content
 	for _, c := range o.clones {
 		c.content.write(w, older)
 		older = &c.content
 	}
-	if o.exists {
+	if o.stored() {
 		o.head.write(w, older)
 	}
 }
@@ -218,7 +227,7 @@ func (c *content) write(w *savefile.Writer, older *content) {
 	for r := range c.data.Runs(data) {
 		runs = append(runs, r)
 	}
-	b, at := denc.Begin(nil, 1, 1)
+	b, at := denc.Begin(nil, contentVersion, 1)
 	b = denc.AppendTime(b, c.mtime)
 	b = denc.AppendU64(b, c.version)
 	b = denc.AppendU64(b, c.data.Size())
@@ -232,6 +241,8 @@ func (c *content) write(w *savefile.Writer, older *content) {
 	b = denc.AppendU64(b, uint64(keys))
 	pieces := splitRuns(runs)
 	b = denc.AppendU64(b, uint64(len(pieces)))
+	b = denc.AppendBool(b, c.hasOmap)
+	b = denc.AppendU64(denc.AppendU32(b, c.truncSeq), c.truncSize)
 	w.Frame(kindContent, denc.End(b, at))
 	if !same {
 		c.writePairs(w)

@@ -25,6 +25,7 @@ func (g *Group) Trim(snap uint64) int {
 				o.clones[i-1].overlap = o.clones[i-1].overlap.Intersect(c.overlap)
 			}
 			o.clones = slices.Delete(slices.Clone(o.clones), i, i+1)
+			o.whiteout = o.whiteout && len(o.clones) > 0
 			gone++
 			break
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/rbdm/rbdm/fakecluster/store"
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -24,9 +25,9 @@ type txn struct {
 	// that earlier operations have given it.
 	at      *content
 	onClone bool
-	// stored says that the OSD's store had the object before the vector: with
-	// clones, a removed head stays there, empty.
-	stored bool
+	// existed says that the object was there before the vector, stored that the
+	// OSD's store had it, be it empty and removed.
+	existed, stored bool
 	// sourceFailed is why what copy-from is to copy cannot be read. The vector
 	// then ends without a trace.
 	sourceFailed int32
@@ -38,14 +39,16 @@ type txn struct {
 	copiedTime denc.Time // and when it was changed
 	visible    bool      // and users see it: the user version rises
 	quiet      bool      // the operation in execution is nothing that users see
-	cloned     bool      // the clone that the snap context demands was made
+	next       *clone    // what the snap context demands, made when the vector has succeeded
+	keeps      bool      // the operation in execution leaves the result of the one before it
 	before     uint64    // the head's size before the vector
 	modified   store.Ranges
 	undo       []func()
 
 	dataSaved, attrsSaved, headSaved bool
 
-	effects effects
+	effects    effects
+	registered map[watchKey]bool // see watchers
 }
 
 func (t *txn) rollback() {
@@ -94,42 +97,50 @@ func (t *txn) touch() {
 	}
 	t.headSaved = true
 	o := t.o
-	exists, mtime, version, hasOmap := o.exists, o.head.mtime, o.head.version, o.head.hasOmap
+	exists, whiteout, head := o.exists, o.whiteout, o.head
 	t.undo = append(t.undo, func() {
-		o.exists, o.head.mtime, o.head.version, o.head.hasOmap = exists, mtime, version, hasOmap
+		h := &o.head
+		o.exists, o.whiteout, h.mtime, h.version, h.hasOmap = exists, whiteout, head.mtime, head.version, head.hasOmap
+		h.truncSeq, h.truncSize = head.truncSeq, head.truncSize
 	})
 	if t.at == &o.head && t.lastReader >= t.index {
-		before := content{version: version, mtime: mtime}
+		before := content{version: head.version, mtime: head.mtime}
 		if exists {
 			before = o.head.clone()
 		}
 		t.at = &before
 	}
-	t.makeClone()
+	t.prepareClone()
 }
 
-// makeClone keeps the head as a clone when the write's snap context has a
-// snapshot that the object has not seen.
-func (t *txn) makeClone() {
+// prepareClone keeps the head as it was, to be a clone, when the write's snap
+// context has a snapshot that the object has not seen.
+func (t *txn) prepareClone() {
 	o, sc := t.o, t.req.snapc(t.o)
-	if o.exists && len(sc.Snaps) > 0 && sc.Snaps[0] > o.seq {
-		c := &clone{id: sc.Seq}
-		for _, s := range sc.Snaps {
-			if s > o.seq {
-				c.snaps = append(c.snaps, s)
-			}
+	if !o.exists || len(sc.Snaps) == 0 || sc.Snaps[0] <= o.seq {
+		return
+	}
+	c := &clone{id: sc.Seq}
+	for _, s := range sc.Snaps {
+		if s > o.seq {
+			c.snaps = append(c.snaps, s)
 		}
-		c.overlap = store.Ranges{}.Add(0, o.head.data.Size())
-		c.content = o.head.clone()
-		o.clones = append(o.clones, c)
-		t.cloned = true
+	}
+	c.overlap = store.Ranges{}.Add(0, o.head.data.Size())
+	c.content = o.head.clone()
+	t.next = c
+}
+
+// makeClone makes the clone, if there is to be one, and notes which snapshots the
+// object has seen.
+func (t *txn) makeClone() {
+	o, seq := t.o, t.o.seq
+	t.undo = append(t.undo, func() { o.seq = seq })
+	if t.next != nil {
+		o.clones = append(o.clones, t.next)
 		t.undo = append(t.undo, func() { o.clones = o.clones[:len(o.clones)-1] })
 	}
-	if sc.Seq > o.seq {
-		seq := o.seq
-		o.seq = sc.Seq
-		t.undo = append(t.undo, func() { o.seq = seq })
-	}
+	o.seq = max(o.seq, t.req.snapc(o).Seq)
 }
 
 func (c *content) clone() content {
@@ -143,7 +154,7 @@ func (c *content) clone() content {
 // create makes the head if it is not there.
 func (t *txn) create() {
 	t.touch()
-	t.o.exists = true
+	t.o.exists, t.o.whiteout = true, false
 }
 
 func (t *txn) saveData() {
@@ -182,16 +193,23 @@ func (t *txn) zero(off, n uint64) {
 	}
 }
 
-func (t *txn) remove() {
+// remove removes the head: while there are clones, or when there are newer
+// snapshots, an empty one stays in the store.
+func (t *txn) remove() int32 {
+	o, sc := t.o, t.req.snapc(t.o)
+	whiteout := len(o.clones) > 0 || len(sc.Snaps) > 0 && sc.Snaps[0] > o.seq
+	if !o.exists && (!o.whiteout || whiteout) {
+		return noent
+	}
 	t.touch()
 	t.saveData()
 	t.saveAttrs()
 	t.saveOmap()
-	o := t.o
 	t.modified = t.modified.Add(0, o.head.data.Size())
-	o.exists = false
+	o.exists, o.whiteout = false, whiteout
 	o.head.data, o.head.omap, o.head.xattrs, o.head.hasOmap = store.Bytes{}, store.Omap{}, nil, false
-	t.effects.dropWatches = true
+	t.unwatchAll()
+	return 0
 }
 
 func (t *txn) saveAttrs() {
@@ -285,16 +303,18 @@ func (t *txn) replace(c content) {
 	t.saveOmap()
 	h := &t.o.head
 	h.data, h.omap, h.xattrs, h.hasOmap = c.data, c.omap, c.xattrs, c.hasOmap
+	h.truncSeq, h.truncSize = c.truncSeq, c.truncSize
 }
 
 // grew reports whether the vector takes space, as an OSD counts: there is an
 // object more, or it is larger than before. A head that was removed while clones
 // stay still counts as one.
-func (t *txn) grew() bool { return !t.stored && t.o.exists || t.o.head.data.Size() > t.before }
+func (t *txn) grew() bool { return !t.stored && t.o.stored() || t.o.head.data.Size() > t.before }
 
 // commit seals a vector that succeeded. What can undo it is for Group.hold.
 func (t *txn) commit() {
 	o := t.o
+	t.makeClone()
 	if n := len(o.clones); n > 0 {
 		last := o.clones[n-1]
 		overlap := last.overlap
@@ -302,7 +322,7 @@ func (t *txn) commit() {
 		last.overlap = last.overlap.Subtract(t.modified)
 	}
 	t.g.version++
-	if t.cloned {
+	if t.next != nil {
 		t.g.version++ // a clone has an entry of its own in an OSD's log
 	}
 	switch {
@@ -311,7 +331,7 @@ func (t *txn) commit() {
 		t.g.userVersion = max(t.g.userVersion, t.copied)
 	case t.visible:
 		// Not below the version in the log, which is all that old clients see.
-		t.g.userVersion = max(max(t.g.userVersion, o.head.version)+1, t.g.version)
+		t.g.userVersion = max(max(t.g.userVersion, o.head.version, t.copied)+1, t.g.version)
 		o.head.version = t.g.userVersion
 	}
 	switch {
@@ -320,24 +340,22 @@ func (t *txn) commit() {
 	case !t.req.Op.ModTime.IsZero():
 		o.head.mtime = t.req.Op.ModTime
 	}
+	if !o.stored() {
+		o.head.truncSeq, o.head.truncSize = 0, 0
+	}
 }
 
-// resolve finds what the request's snapshot id means: the head (head is true),
-// a clone, or nothing.
+// resolve finds what a snapshot id means, by what was there before the vector: the
+// head (head is true), a clone, or nothing.
 func (t *txn) resolve(snap uint64) (c *clone, head, ok bool) {
 	o := t.o
-	if snap == wire.SnapHead {
-		return nil, true, o.exists
-	}
-	if t.req.Pool.Removed != nil && t.req.Pool.Removed(snap) {
-		return nil, false, false
-	}
-	if snap > o.seq {
-		return nil, true, o.exists
+	if snap == wire.SnapHead || snap > o.seq {
+		return nil, true, t.existed
 	}
 	for _, c := range o.clones {
 		if c.id >= snap {
-			return c, false, slices.Contains(c.snaps, snap)
+			gone := t.req.Pool.Removed != nil && t.req.Pool.Removed(snap)
+			return c, false, slices.Contains(c.snaps, snap) && !gone
 		}
 	}
 	return nil, false, false
@@ -351,9 +369,12 @@ func (t *txn) rollbackTo(snap uint64) int32 {
 		t.touch() // nothing changes, but it counts as a write
 		return 0
 	case !ok:
-		if t.o.exists {
-			t.remove()
+		for _, w := range t.o.watches {
+			if !w.hidden {
+				return errno.ErrBusy.Result()
+			}
 		}
+		t.remove()
 		return 0
 	}
 	// What is equal from the clone up to the head needs no mark.
@@ -361,15 +382,17 @@ func (t *txn) rollbackTo(snap uint64) int32 {
 	t.touch()
 	same := store.Ranges{{Off: 0, Len: math.MaxUint64}}
 	for _, k := range o.clones {
-		if k.id >= c.id && k.id <= o.clones[len(o.clones)-1].id {
+		if k.id >= snap {
 			same = same.Intersect(k.overlap)
 		}
 	}
-	size := max(o.head.data.Size(), c.content.data.Size())
+	size := o.head.data.Size()
 	t.modified = append(store.Ranges(nil), t.modified...)
 	for _, r := range (store.Ranges{{Off: 0, Len: size}}).Subtract(same) {
 		t.modified = t.modified.Add(r.Off, r.Len)
 	}
+	seq, to := o.head.truncSeq, o.head.truncSize
 	t.replace(c.content.clone())
+	o.head.truncSeq, o.head.truncSize = seq, to
 	return 0
 }

@@ -37,7 +37,10 @@ type watch struct {
 	object  *object
 	addr    entity.Addr
 	timeout uint32 // seconds
-	peer    Peer   // nil when not connected
+	// hidden says that the object's own list does not have it: it was registered and
+	// given up in one vector, which leaves it connected.
+	hidden  bool
+	peer    Peer // nil when not connected
 	pending map[uint64]*notify
 	stop    func() bool
 	turn    int // of the timer; an old timer's firing is recognised by it
@@ -100,7 +103,7 @@ func (g *Group) removeWatch(w *watch, tell bool) {
 	w.stopTimer()
 	delete(w.object.watches, w.key)
 	if tell && w.peer != nil {
-		w.peer.Send(&wire.WatchNotify{Event: wire.WatchEventDisconnect, Cookie: w.key.cookie, ReturnCode: errno.ErrNotConnected.Result()}, msgr2.Data{})
+		w.peer.Send(&wire.WatchNotify{Event: wire.WatchEventDisconnect, Cookie: w.key.cookie}, msgr2.Data{})
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.pending)) {
 		n := w.pending[id]
@@ -113,16 +116,22 @@ func (g *Group) removeWatch(w *watch, tell bool) {
 // effects are what a vector does besides changing the object, once it has
 // succeeded.
 type effects struct {
+	disconnects []disconnect
 	connects    []*watch
-	disconnects []watchKey
-	dropWatches bool
 	notifies    []*notify
 	acks        []ack
 }
 
+// disconnect is the end of a watch; tell says that its client gets to know.
+type disconnect struct {
+	key  watchKey
+	tell bool
+}
+
 type ack struct {
-	id     uint64 // 0 acknowledges all
+	id     uint64
 	cookie uint64
+	any    bool // of whatever cookie
 	reply  []byte
 }
 
@@ -130,62 +139,103 @@ func (t *txn) watchKey(cookie uint64) watchKey {
 	return watchKey{cookie, t.req.Op.ReqID.Name}
 }
 
-func (t *txn) stepWatch(op *wire.Op) (msgr2.Data, int32) {
-	if !t.o.exists && op.Code != wire.OpListWatchers {
-		return msgr2.Data{}, noent
+// watchers returns who watches the object by what the vector has done so far.
+// Nobody watches a clone.
+func (t *txn) watchers() map[watchKey]bool {
+	if t.registered == nil {
+		t.registered = map[watchKey]bool{}
+		for k, w := range t.o.watches {
+			if !w.hidden && !t.onClone {
+				t.registered[k] = true
+			}
+		}
 	}
+	return t.registered
+}
+
+// watching returns the watches that were there before the vector, in order.
+func (t *txn) watching() []watchKey {
+	if t.onClone {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(t.o.watches), watchKey.compare)
+}
+
+// unwatchAll ends all watches, as the removal of an object does.
+func (t *txn) unwatchAll() {
+	if len(t.o.watches)+len(t.registered) == 0 {
+		return
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(t.watchers()), watchKey.compare) {
+		t.effects.disconnects = append(t.effects.disconnects, disconnect{k, true})
+	}
+	clear(t.registered)
+}
+
+func (t *txn) stepWatch(op *wire.Op) (msgr2.Data, int32) {
 	switch op.Code {
 	case wire.OpNotify:
 		return t.stepNotify(op)
 	case wire.OpNotifyAck:
 		var in wire.NotifyAckInput
 		r := reader(op)
-		if in.Decode(r); r.Err() != nil {
-			return msgr2.Data{}, inval
+		a := ack{any: true, id: op.NotifyCookie()} // as clients of old say which one
+		if in.Decode(r); r.Err() == nil {
+			a = ack{id: in.NotifyID, cookie: in.Cookie, reply: slices.Clone(in.Reply)}
 		}
-		t.effects.acks = append(t.effects.acks, ack{in.NotifyID, in.Cookie, slices.Clone(in.Reply)})
+		t.effects.acks = append(t.effects.acks, a)
 		return msgr2.Data{}, 0
 	case wire.OpListWatchers:
 		var l wire.WatcherList
-		if t.onClone {
-			return msgr2.NewData(l.Append(nil)), 0 // nobody watches those
-		}
-		for _, k := range slices.SortedFunc(maps.Keys(t.o.watches), watchKey.compare) {
-			w := t.o.watches[k]
+		for _, k := range slices.SortedFunc(maps.Keys(t.watchers()), watchKey.compare) {
+			if w := t.o.watches[k]; w != nil {
+				l.Watchers = append(l.Watchers, wire.Watcher{Name: k.name, Cookie: k.cookie, Timeout: w.timeout, Addr: w.addr})
+				continue
+			}
+			i := slices.IndexFunc(t.effects.connects, func(w *watch) bool { return w.key == k })
+			w := t.effects.connects[i]
 			l.Watchers = append(l.Watchers, wire.Watcher{Name: k.name, Cookie: k.cookie, Timeout: w.timeout, Addr: w.addr})
 		}
 		return msgr2.NewData(l.Append(nil)), 0
+	}
+	if !t.onClone && !t.o.stored() {
+		return msgr2.Data{}, noent
 	}
 	return msgr2.Data{}, t.stepWatchOp(op.Watch())
 }
 
 func (t *txn) stepWatchOp(a wire.WatchArg) int32 {
 	key := t.watchKey(a.Cookie)
-	w := t.o.watches[key]
+	there := t.watchers()[key]
 	switch a.Op {
 	case wire.WatchOpPing:
+		w := t.o.watches[key]
 		switch {
-		case w == nil:
+		case !there:
 			return errno.ErrNotConnected.Result()
-		case w.peer == nil:
+		case w == nil || w.peer == nil:
 			return errno.ErrTimedOut.Result()
 		}
 		w.arm()
 		return 0
 	case wire.WatchOpUnwatch:
-		if w != nil {
+		if there {
 			t.touch()
-			t.effects.disconnects = append(t.effects.disconnects, key)
+			delete(t.registered, key)
+			t.effects.disconnects = append(t.effects.disconnects, disconnect{key, false})
 		}
 		return 0
 	case wire.WatchOpReconnect:
-		if w == nil {
+		if !there {
 			return errno.ErrNotConnected.Result()
 		}
 		t.effects.connects = append(t.effects.connects, t.newWatch(key, a.Timeout))
 		return 0
 	case wire.WatchOpWatch, wire.WatchOpLegacy:
-		t.touch()
+		if !there {
+			t.touch()
+			t.registered[key] = true
+		}
 		t.effects.connects = append(t.effects.connects, t.newWatch(key, a.Timeout))
 		return 0
 	}
@@ -203,11 +253,11 @@ func (t *txn) stepNotify(op *wire.Op) (msgr2.Data, int32) {
 	var in wire.NotifyInput
 	r := reader(op)
 	if in.Decode(r); r.Err() != nil {
-		return msgr2.Data{}, inval
+		in.Timeout = 0 // it is sent nevertheless, with what could be read
 	}
 	n := &notify{
 		id: t.g.ids.next(t.req.Epoch), cookie: op.NotifyCookie(), peer: t.req.Peer,
-		gid: uint64(t.req.Op.ReqID.Name.Num), version: t.o.head.version,
+		gid:     uint64(t.req.Op.ReqID.Name.Num),
 		payload: slices.Clone(in.Payload), waiting: map[watchKey]*watch{},
 	}
 	timeout := time.Duration(in.Timeout) * time.Second
@@ -232,9 +282,9 @@ func (t *txn) stepNotify(op *wire.Op) (msgr2.Data, int32) {
 // apply lets a vector's effects happen, in the order in which an OSD does.
 func (g *Group) apply(t *txn) {
 	o, e := t.o, &t.effects
-	if e.dropWatches && !o.exists {
-		for _, k := range slices.SortedFunc(maps.Keys(o.watches), watchKey.compare) {
-			g.removeWatch(o.watches[k], true)
+	for _, d := range e.disconnects {
+		if w := o.watches[d.key]; w != nil {
+			g.removeWatch(w, d.tell)
 		}
 	}
 	for _, w := range e.connects {
@@ -242,21 +292,22 @@ func (g *Group) apply(t *txn) {
 			o.watches = map[watchKey]*watch{}
 		}
 		if old := o.watches[w.key]; old != nil {
-			old.addr, old.timeout, old.peer = w.addr, w.timeout, w.peer
+			old.peer = w.peer // its time and address stay
 			w = old
 		}
+		w.hidden = t.registered != nil && !t.registered[w.key]
 		o.watches[w.key] = w
 		w.arm()
 		for _, id := range slices.Sorted(maps.Keys(w.pending)) {
 			w.send(w.pending[id])
 		}
 	}
-	for _, k := range e.disconnects {
-		if w := o.watches[k]; w != nil {
-			g.removeWatch(w, false)
-		}
-	}
 	for _, n := range e.notifies {
+		n.version = t.now().version
+		if t.onClone {
+			g.complete(n, false)
+			continue
+		}
 		g.start(o, n)
 	}
 	for _, a := range e.acks {
@@ -290,9 +341,9 @@ func (w *watch) send(n *notify) {
 }
 
 func (g *Group) acknowledge(t *txn, a ack) {
-	for _, k := range slices.SortedFunc(maps.Keys(t.o.watches), watchKey.compare) {
+	for _, k := range t.watching() {
 		w := t.o.watches[k]
-		if k.name != t.req.Op.ReqID.Name || (a.cookie != 0 && a.cookie != k.cookie) {
+		if k.name != t.req.Op.ReqID.Name || !a.any && a.cookie != k.cookie {
 			continue
 		}
 		n := w.pending[a.id]

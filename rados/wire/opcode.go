@@ -32,6 +32,7 @@ const (
 	OpZero           OpCode = 0x2204
 	OpDelete         OpCode = 0x2205
 	OpAppend         OpCode = 0x2206
+	OpTrimTrunc      OpCode = 0x2209
 	OpCreate         OpCode = 0x220d
 	OpRollback       OpCode = 0x220e
 	OpWatch          OpCode = 0x220f
