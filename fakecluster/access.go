@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rbdm/rbdm/msgr2/cephx"
@@ -106,4 +107,24 @@ func (c *Cluster) ConfFile(dir string) (string, error) {
 	}
 	path := filepath.Join(dir, c.opt.name+".conf")
 	return path, os.WriteFile(path, []byte(conf), 0o644)
+}
+
+// Clients returns the addresses of the clients that are connected to any daemon, as
+// Blocklist wants them: all of a user ("client.admin"), one of them ("client.4123"),
+// or with "" all.
+func (c *Cluster) Clients(who string) []entity.Addr {
+	c.faults.mu.Lock()
+	defer c.faults.mu.Unlock()
+	var out []entity.Addr
+	for conn, l := range c.faults.wires {
+		name := conn.PeerName()
+		if name.Type != entity.TypeClient || who != "" && who != *l.user.Load() && who != name.String() {
+			continue
+		}
+		if a := clientAddr(conn).WithType(entity.AddrAny); !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b entity.Addr) int { return strings.Compare(a.String(), b.String()) })
+	return out
 }

@@ -196,9 +196,6 @@ func (s *monSession) command(f *wire.MonCommand, m *msgr2.Message, v verdict) {
 		ack.Result = e.Result()
 	}
 	s.sendData(ack, m.TID, out)
-	if v.duplicate {
-		s.sendData(ack, m.TID, out)
-	}
 }
 
 // runMon runs a monitor command on behalf of a session.

@@ -145,6 +145,7 @@ type attached struct {
 func (e *attached) attach(c *msgr2.Conn) {
 	e.session.attach(c)
 	e.link.of(e.who().String())
+	e.link.fs.connect(c, e.link)
 }
 
 func (e *attached) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
@@ -185,6 +186,7 @@ func (d *daemon) handle(ctx context.Context, nc *linkConn) {
 		_ = conn.Close()
 	}
 	conn.Wait()
+	d.c.faults.disconnect(conn)
 }
 
 // clientAddr returns the address by which a client is known: the IP that it

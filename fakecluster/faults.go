@@ -51,11 +51,19 @@ type Fault struct {
 	// Truncate takes so many bytes from the end of the message, whose checksums are
 	// those of what is left: the receiver has to notice that it cannot be all.
 	Truncate int
-	Drop     bool
-	Errno    errno.Errno
+	// Corrupt flips a bit of the message on its way: the receiver's checksum or key
+	// tells, and it breaks the connection.
+	Corrupt bool
+	// Cut breaks the connection within the message, after so many bytes. Of messages
+	// from clients it does not matter how many: those are not executed.
+	Cut   int
+	Drop  bool
+	Errno errno.Errno
 	// OpErrno makes the first operation of kind Op fail within its vector,
 	// after those before it were executed.
-	OpErrno    errno.Errno
+	OpErrno errno.Errno
+	// Duplicate lets the message come twice. The answer to a request to an OSD that
+	// came before is that of the first, as when a client sends it again.
 	Duplicate  bool
 	Disconnect bool
 	// After lets Drop and Disconnect strike when the request was executed but
@@ -71,6 +79,8 @@ type verdict struct {
 	delay      time.Duration
 	reorder    int
 	truncate   int
+	corrupt    bool
+	cut        int
 	drop       bool
 	errno      errno.Errno
 	duplicate  bool
@@ -78,6 +88,13 @@ type verdict struct {
 	after      bool
 	fail       func(i int, op *wire.Op) int32
 }
+
+// breaks reports whether the connection ends with the message, which the daemon
+// has not got then.
+func (v *verdict) breaks() bool { return v.disconnect && !v.after || v.damages() }
+
+// damages reports whether the message arrives in a state in which nobody takes it.
+func (v *verdict) damages() bool { return v.corrupt || v.cut > 0 }
 
 type rule struct {
 	Fault
@@ -101,6 +118,14 @@ type faults struct {
 	log       []*Event
 	links     []*linkRule
 	parked    map[parkedKey][]*parked
+	wires     map[*msgr2.Conn]*linkConn
+	lost      map[lostAnswer]bool
+}
+
+// lostAnswer is an answer that its client must not get.
+type lostAnswer struct {
+	conn *msgr2.Conn
+	tid  uint64
 }
 
 // Inject adds a fault and returns how to take it back.
@@ -190,7 +215,8 @@ func (v *verdict) String() string {
 		text string
 	}{
 		{v.delay > 0, "delay " + v.delay.String()}, {v.reorder > 0, fmt.Sprint("reorder ", v.reorder)},
-		{v.truncate > 0, fmt.Sprint("truncate ", v.truncate)}, {v.drop, "drop"}, {v.errno != 0, fmt.Sprint("errno ", int32(v.errno))},
+		{v.truncate > 0, fmt.Sprint("truncate ", v.truncate)},
+		{v.corrupt, "corrupt"}, {v.cut > 0, fmt.Sprint("cut ", v.cut)}, {v.drop, "drop"}, {v.errno != 0, fmt.Sprint("errno ", int32(v.errno))},
 		{v.fail != nil, "fail operation"}, {v.duplicate, "duplicate"}, {v.disconnect, "disconnect"}, {v.after, "after"},
 	} {
 		if w.is {
@@ -207,6 +233,10 @@ func (v *verdict) add(f *Fault, e *Event) {
 	v.delay += f.Delay
 	v.reorder = max(v.reorder, f.Reorder)
 	v.truncate += f.Truncate
+	v.corrupt = v.corrupt || f.Corrupt
+	if f.Cut > 0 && (v.cut == 0 || f.Cut < v.cut) {
+		v.cut = f.Cut
+	}
 	v.drop = v.drop || f.Drop && !f.After
 	v.after = v.after || f.After && (f.Drop || f.Disconnect)
 	v.duplicate = v.duplicate || f.Duplicate
@@ -230,7 +260,7 @@ func (fs *faults) active() bool { return fs.on.Load() }
 
 // changed is called with the mutex held when rules, links or the record change.
 func (fs *faults) changed() {
-	fs.on.Store(fs.recording || len(fs.rules) > 0)
+	fs.on.Store(fs.recording || len(fs.rules) > 0 || len(fs.lost) > 0)
 	fs.linked.Store(len(fs.links) > 0)
 }
 
@@ -271,13 +301,10 @@ func (fs *faults) sendThen(daemon string, c *msgr2.Conn, user entity.AuthName, m
 
 // sendReply is sendThen of an OSD's answer to o.
 func (fs *faults) sendReply(daemon string, c *msgr2.Conn, user entity.AuthName, o *wire.OSDOp, m *msgr2.Message, sent func()) {
-	send := func() {
+	if !fs.active() {
 		if c.Send(m) == nil {
 			sent()
 		}
-	}
-	if !fs.active() {
-		send()
 		return
 	}
 	e := fs.event(daemon, c, user, m)
@@ -289,12 +316,22 @@ func (fs *faults) sendReply(daemon string, c *msgr2.Conn, user entity.AuthName, 
 	if v.truncate > 0 {
 		truncate(m, v.truncate)
 	}
+	send := func() {
+		fs.damage(c, &v)
+		again := *m // a message that was sent is the connection's
+		if c.Send(m) == nil && !v.damages() {
+			sent()
+		}
+		if v.duplicate {
+			_ = c.Send(&again)
+		}
+	}
 	key := parkedKey{c, true}
 	switch {
+	case fs.loses(c, m.TID), v.drop:
+		return
 	case v.disconnect:
 		_ = c.Close()
-		return
-	case v.drop:
 		return
 	case v.delay > 0:
 		fs.c.after(v.delay, send)
@@ -302,18 +339,7 @@ func (fs *faults) sendReply(daemon string, c *msgr2.Conn, user entity.AuthName, 
 		fs.park(key, v.reorder, send)
 		return
 	default:
-		again := *m // a message that was sent is the connection's
 		send()
-		if v.duplicate {
-			_ = c.Send(&again)
-		}
 	}
 	fs.passed(key)
-}
-
-// truncate takes n bytes from the end of a message.
-func truncate(m *msgr2.Message, n int) {
-	k := min(n, m.Data.Len())
-	m.Data = m.Data.Slice(0, m.Data.Len()-k)
-	m.Front = m.Front[:len(m.Front)-min(n-k, len(m.Front))]
 }

@@ -107,6 +107,10 @@ type linkConn struct {
 	got    int64                  // used by the one reading goroutine
 	once   sync.Once
 	closed chan struct{}
+	// What a fault does to a message: corrupt is about the next bytes that are
+	// written, and cut, when it is not 0, is how many of them still pass.
+	corrupt atomic.Bool
+	cut     atomic.Int64
 }
 
 func (fs *faults) wrap(daemon string, nc net.Conn) *linkConn {
@@ -185,6 +189,12 @@ func (l *linkConn) pass(k Link, n int) {
 }
 
 func (l *linkConn) Write(p []byte) (int, error) {
+	p, whole := l.damaged(p)
+	if !whole {
+		n, _ := l.Conn.Write(p)
+		_ = l.Close()
+		return n, io.ErrClosedPipe
+	}
 	k := l.link()
 	if k == (Link{}) {
 		l.sent += int64(len(p))
@@ -206,4 +216,21 @@ func (l *linkConn) Write(p []byte) (int, error) {
 		return n, io.ErrClosedPipe
 	}
 	return l.Conn.Write(p)
+}
+
+// damaged does to bytes on their way what a fault wants, and reports whether the
+// connection goes on behind them.
+func (l *linkConn) damaged(p []byte) (_ []byte, whole bool) {
+	if len(p) > 0 && l.corrupt.Swap(false) {
+		p = slices.Clone(p)
+		p[len(p)/2] ^= 1
+	}
+	switch cut := l.cut.Load(); {
+	case cut == 0:
+	case int64(len(p)) >= cut:
+		return p[:cut], false
+	default:
+		l.cut.Store(cut - int64(len(p)))
+	}
+	return p, true
 }

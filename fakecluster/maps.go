@@ -404,6 +404,13 @@ func (c *Cluster) expire(a entity.Addr, d time.Duration) {
 	})
 }
 
+// Unblocklist takes a client off the blocklist.
+func (c *Cluster) Unblocklist(a entity.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unblocklist(a)
+}
+
 func (c *Cluster) unblocklist(a entity.Addr) {
 	c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.OldBlocklist = []entity.Addr{a.WithType(entity.AddrAny)} })
 }

@@ -66,15 +66,7 @@ func (s *mgrSession) HandleMessage(conn *msgr2.Conn, m *msgr2.Message) {
 		}
 		v = fs.judge(e)
 	}
-	switch {
-	case v.disconnect:
-		_ = conn.Close()
-	case v.drop:
-	case v.delay > 0:
-		s.mgr.c.after(v.delay, func() { s.handle(conn, m, v) })
-	default:
-		s.handle(conn, m, v)
-	}
+	s.mgr.c.faults.arrive(conn, m, v, func() { s.handle(conn, m, v) })
 }
 
 func (s *mgrSession) handle(conn *msgr2.Conn, m *msgr2.Message, v verdict) {

@@ -78,15 +78,7 @@ func (s *monSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 		}
 		v = fs.judge(e)
 	}
-	switch {
-	case v.disconnect:
-		_ = c.Close()
-	case v.drop:
-	case v.delay > 0:
-		s.mon.c.after(v.delay, func() { s.handle(m, v) })
-	default:
-		s.handle(m, v)
-	}
+	s.mon.c.faults.arrive(c, m, v, func() { s.handle(m, v) })
 }
 
 // handle handles a message: at once if it can do without a quorum.
@@ -173,7 +165,7 @@ func (s *monSession) handleNow(m *msgr2.Message, v verdict) {
 	case typePing:
 		s.ping(m)
 	case wire.TypeCommand:
-		c.tell(s.mon.name, s.conn, m, s.caps.permits("mon", accessR|accessW|accessX, "", nil))
+		c.tell(s.mon.name, s.conn, m, s.caps.permits("mon", accessR|accessW|accessX, "", nil), v)
 	}
 }
 

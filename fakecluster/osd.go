@@ -86,7 +86,7 @@ type osdSession struct {
 type heldOp struct {
 	m     *msgr2.Message
 	o     *wire.OSDOp
-	tries int
+	again bool // it comes twice, and shares the message with the other
 }
 
 func (s *osdSession) who() entity.AuthName { return s.user }
@@ -148,7 +148,16 @@ func (s *osdSession) HandleMessage(c *msgr2.Conn, m *msgr2.Message) {
 		if s.shutOut() {
 			return
 		}
-		s.osd.c.tell(s.osd.name, c, m, s.caps.isAdmin())
+		v, fs := verdict{}, &s.osd.c.faults
+		if fs.active() {
+			e := fs.event(s.osd.name, c, s.user, m)
+			var cmd wire.Command
+			if wire.Decode(&cmd, m.Front) == nil {
+				e.Command = commandPrefix(cmd.Cmd)
+			}
+			v = fs.judge(e)
+		}
+		fs.arrive(c, m, v, func() { s.osd.c.tell(s.osd.name, c, m, s.caps.isAdmin(), v) })
 	}
 }
 
@@ -240,9 +249,15 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 	switch {
 	case v.drop:
 		return
-	case v.disconnect && !v.after:
+	case v.breaks():
 		_ = s.conn.Close()
 		return
+	}
+	if v.duplicate {
+		v.duplicate, h.again = false, true
+		if again := *h; again.shorten(0) {
+			defer s.run(&again, v)
+		}
 	}
 	n := h.m.Data.Len()
 	rep, written := s.execute(h, v)
@@ -255,7 +270,7 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 	if rep == nil {
 		return
 	}
-	answer := func() { s.answer(h, v, rep, written) }
+	answer := func() { s.answer(h, rep, written) }
 	if wait := s.osd.disk.take(s.osd.c.clock.Now(), max(n, rep.Payload().Len())); wait > 0 {
 		s.osd.c.after(wait, answer)
 		return
@@ -263,16 +278,11 @@ func (s *osdSession) run(h *heldOp, v verdict) {
 	answer()
 }
 
-func (s *osdSession) answer(h *heldOp, v verdict, rep *wire.OSDOpReply, written *pg.Write) {
+func (s *osdSession) answer(h *heldOp, rep *wire.OSDOpReply, written *pg.Write) {
 	m := frontMessage(rep, h.m.TID)
 	m.Data = rep.Payload()
-	again := *m // a message that was sent is the connection's
-	fs := &s.osd.c.faults
-	fs.sendReply(s.osd.name, s.conn, s.user, h.o, m, written.Ack)
-	if v.duplicate {
-		fs.sendReply(s.osd.name, s.conn, s.user, h.o, &again, func() {})
-	}
-	if readOnly(h.o) {
+	s.osd.c.faults.sendReply(s.osd.name, s.conn, s.user, h.o, m, written.Ack)
+	if readOnly(h.o) && !h.again {
 		// Replies to reads alias stored bytes, never the request's.
 		h.m.Release()
 	}

@@ -36,10 +36,30 @@ type Event struct {
 	Fate string
 }
 
-// messageNames are the messages that are most of a record. read-only.
+// messageNames are Ceph's names of the messages between clients and daemons.
+// read-only.
 var messageNames = map[uint16]string{
-	wire.TypeOSDOp: "osd_op", wire.TypeOSDOpReply: "osd_op_reply", wire.TypeOSDBackoff: "osd_backoff", wire.TypeWatchNotify: "watch_notify",
-	wire.TypeMonCommand: "mon_command", wire.TypeMonSubscribe: "mon_subscribe", wire.TypeOSDMap: "osd_map", wire.TypePoolOp: "pool_op",
+	typePing: "ping", wire.TypeMonMap: "mon_map", wire.TypeMonGetMap: "mon_get_map", wire.TypeStatfs: "statfs",
+	wire.TypeStatfsReply: "statfs_reply", wire.TypeMonSubscribe: "mon_subscribe", wire.TypeMonSubscribeAck: "mon_subscribe_ack",
+	wire.TypeAuth: "auth", wire.TypeAuthReply: "auth_reply", wire.TypeMonGetVersion: "mon_get_version",
+	wire.TypeMonGetVersionReply: "mon_get_version_reply", wire.TypeOSDMap: "osd_map", wire.TypeOSDOp: "osd_op",
+	wire.TypeOSDOpReply: "osd_op_reply", wire.TypeWatchNotify: "watch_notify", wire.TypePoolOp: "pool_op", wire.TypePoolOpReply: "pool_op_reply",
+	wire.TypeMonCommand: "mon_command", wire.TypeMonCommandAck: "mon_command_ack", wire.TypeLog: "log", wire.TypeLogAck: "log_ack",
+	typeGetPoolStats: "get_pool_stats", typeGetPoolStatsReply: "get_pool_stats_reply", wire.TypeOSDBackoff: "osd_backoff",
+	wire.TypeConfig: "config", wire.TypeGetConfig: "get_config", wire.TypeCommand: "command", wire.TypeCommandReply: "command_reply",
+	wire.TypeMgrOpen: "mgr_open", wire.TypeMgrConfigure: "mgr_configure", wire.TypeMgrReport: "mgr_report", wire.TypeServiceMap: "service_map",
+	wire.TypeMgrMap: "mgr_map", wire.TypeMgrClose: "mgr_close", wire.TypeMgrCommand: "mgr_command", wire.TypeMgrCommandReply: "mgr_command_reply",
+}
+
+// MessageType returns the number of a kind of message for Fault.Type, by the name
+// that records give it, such as "osd_op_reply".
+func MessageType(name string) (typ uint16, ok bool) {
+	for typ, n := range messageNames {
+		if n == name {
+			return typ, true
+		}
+	}
+	return 0, false
 }
 
 // what says what a message is, the same in every run: without times, addresses

@@ -17,13 +17,16 @@ type told struct {
 }
 
 // tell answers a command that a client told to a daemon.
-func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message, allowed bool) {
+func (c *Cluster) tell(daemon string, conn *msgr2.Conn, m *msgr2.Message, allowed bool, v verdict) {
 	var f wire.Command
 	if wire.Decode(&f, m.Front) != nil {
 		_ = conn.Close()
 		return
 	}
-	e, status, out := c.execTold(daemon, f.Cmd, allowed)
+	e, status, out := v.errno, "", []byte(nil)
+	if e == 0 {
+		e, status, out = c.execTold(daemon, f.Cmd, allowed)
+	}
 	reply := frontMessage(&wire.CommandReply{Result: e.Result(), Status: status}, m.TID)
 	reply.Data = msgr2.NewData(out)
 	c.faults.send(daemon, conn, entity.AuthName{}, reply)

@@ -62,7 +62,7 @@ func (s *site) side(t *testing.T, pool string, command func(context.Context, ...
 			return output(t, command, args)
 		},
 		other: func(t *testing.T) func(t *testing.T, args ...string) string {
-			b := siteFromEnv(t, "RBDM_SITE_B")
+			b := siteFromEnv(t, s.other)
 			b.newPool(t, pool)
 			return must(b)
 		},

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,10 +42,6 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
-	opts, err := k.options(f, std)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(k.dir, 0o755); err != nil {
 		return err
 	}
@@ -51,14 +49,18 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 	if err != nil {
 		return err
 	}
-	c, err := k.start(ctx, opts)
+	clusters, err := k.start(ctx, f, std)
+	defer clusters.close()
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	path, err := c.ConfFile(abs)
-	if err != nil {
-		return err
+	var lines strings.Builder
+	for _, at := range clusters {
+		path, err := at.c.ConfFile(abs)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&lines, "ready name=%s fsid=%s conf=%s mon_host=%s seed=%d\n", at.c.Name(), at.c.FSID(), path, at.c.MonHost(), at.c.Seed())
 	}
 	if k.socket != "" {
 		l, err := listenControl(k.socket)
@@ -67,30 +69,29 @@ func fakeceph(ctx context.Context, args []string, std streams.Streams) error {
 		}
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		wg.Go(func() { (&control{c: c, clock: k.clock}).serve(ctx, l) })
+		wg.Go(func() { clusters.serve(ctx, l) })
 	}
-	fmt.Fprintf(std.Out, "ready name=%s fsid=%s conf=%s mon_host=%s seed=%d\n", c.Name(), c.FSID(), path, c.MonHost(), c.Seed())
-	giveBack(ctx, c)
+	_, _ = io.WriteString(std.Out, lines.String())
+	giveBack(ctx, clusters.stored)
 	if k.save != "" {
-		return writeFile(k.save, c.Save)
+		return writeFile(k.save, clusters.save)
 	}
 	return nil
 }
 
 // fakecephOptions are the options of the command line.
 type fakecephOptions struct {
-	name, keyType, listen, dir, mode, socket, save, load string
-	osds, mons, release                                  int
-	pools, erasure                                       []string
-	seed                                                 uint64
-	election                                             time.Duration
-	clock                                                *fakecluster.RunningClock
-	verbose                                              bool
+	keyType, listen, dir, mode, socket, save, load string
+	osds, mons, release                            int
+	names, pools, erasure                          []string
+	seed                                           uint64
+	election                                       time.Duration
+	verbose                                        bool
 }
 
 func (k *fakecephOptions) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("rbdm fakeceph", pflag.ContinueOnError)
-	f.StringVar(&k.name, "name", "ceph", "name of the cluster, and of the files in --dir")
+	f.StringArrayVar(&k.names, "name", []string{"ceph"}, "name of the cluster, and of the files in --dir; several make a cluster each")
 	f.IntVar(&k.osds, "osds", 3, "number of OSDs")
 	f.IntVar(&k.mons, "mons", 1, "number of monitors")
 	f.DurationVar(&k.election, "election", 0, "how long the monitors take to elect when one comes or goes")
@@ -103,23 +104,20 @@ func (k *fakecephOptions) flags() *pflag.FlagSet {
 	f.StringVar(&k.mode, "mode", "", "connection mode to insist on: crc or secure (default: as clients wish)")
 	f.StringVar(&k.socket, "control", "", "path of a Unix socket that takes commands to make faults")
 	f.StringVar(&k.save, "save", "", "file to which the whole state is saved at the end")
-	f.StringVar(&k.load, "load", "", "file of a saved state to begin with; it also says what the cluster is made of")
+	f.StringVar(&k.load, "load", "", "file of a saved state to begin with; it also says which clusters there are and what they are made of")
 	f.Uint64Var(&k.seed, "seed", 0, "what faults with a chance decide by, to repeat a run (default: random; the ready line tells)")
 	f.BoolVar(&k.verbose, "verbose", false, "log to standard error")
 	return f
 }
 
-// options returns what the cluster is told. With --load, what is not given is as
-// it was saved.
+// options returns what a cluster is told. With --load, what is not given is as it
+// was saved.
 func (k *fakecephOptions) options(f *pflag.FlagSet, std streams.Streams) ([]fakecluster.Option, error) {
-	k.clock = fakecluster.NewRunningClock()
 	opts := []fakecluster.Option{
-		fakecluster.WithClock(k.clock), fakecluster.Listen(k.listen), fakecluster.Pools(k.pools...), fakecluster.ErasurePools(k.erasure...),
-		fakecluster.ElectionTime(k.election),
+		fakecluster.Listen(k.listen), fakecluster.Pools(k.pools...), fakecluster.ErasurePools(k.erasure...), fakecluster.ElectionTime(k.election),
 	}
 	for name, opt := range map[string]fakecluster.Option{
-		"name": fakecluster.Name(k.name), "osds": fakecluster.OSDs(k.osds), "mons": fakecluster.Mons(k.mons),
-		"release": fakecluster.Release(k.release), "seed": fakecluster.Seed(k.seed),
+		"osds": fakecluster.OSDs(k.osds), "mons": fakecluster.Mons(k.mons), "release": fakecluster.Release(k.release), "seed": fakecluster.Seed(k.seed),
 	} {
 		if f.Changed(name) || k.load == "" && name != "seed" {
 			opts = append(opts, opt)
@@ -149,22 +147,58 @@ func (k *fakecephOptions) options(f *pflag.FlagSet, std streams.Streams) ([]fake
 	return opts, nil
 }
 
-func (k *fakecephOptions) start(ctx context.Context, opts []fakecluster.Option) (*fakecluster.Cluster, error) {
-	// The cluster is saved before it ends: ctx must not end it.
-	ctx = context.WithoutCancel(ctx)
-	if k.load == "" {
-		return fakecluster.Start(ctx, opts...)
-	}
-	f, err := os.Open(k.load)
+// start starts all clusters, and returns those that it could start.
+func (k *fakecephOptions) start(ctx context.Context, f *pflag.FlagSet, std streams.Streams) (started clusters, _ error) {
+	opts, err := k.options(f, std)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	c, err := fakecluster.Load(ctx, f, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", k.load, err)
+	// They are saved before they end: ctx must not end them.
+	ctx = context.WithoutCancel(ctx)
+	begin := make([]func(...fakecluster.Option) (*fakecluster.Cluster, error), len(k.names))
+	for i := range begin {
+		begin[i] = func(opts ...fakecluster.Option) (*fakecluster.Cluster, error) { return fakecluster.Start(ctx, opts...) }
 	}
-	return c, nil
+	named := f.Changed("name") || k.load == ""
+	if k.load != "" {
+		file, err := os.Open(k.load)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		saved, err := savedClusters(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.load, err)
+		}
+		if named && len(saved) != len(k.names) {
+			return nil, fmt.Errorf("%d --name for %d clusters in %s", len(k.names), len(saved), k.load)
+		}
+		begin = begin[:0]
+		for _, r := range saved {
+			begin = append(begin, func(opts ...fakecluster.Option) (*fakecluster.Cluster, error) {
+				c, err := fakecluster.Load(ctx, r, opts...)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", k.load, err)
+				}
+				return c, nil
+			})
+		}
+	}
+	for i, start := range begin {
+		at := &control{clock: fakecluster.NewRunningClock()}
+		opts := append(slices.Clone(opts), fakecluster.WithClock(at.clock))
+		if named {
+			opts = append(opts, fakecluster.Name(k.names[i]))
+		}
+		if at.c, err = start(opts...); err != nil {
+			return started, err
+		}
+		started = append(started, at)
+		if started.named(at.c.Name()) != at {
+			return started, fmt.Errorf("two clusters of the name %s", at.c.Name())
+		}
+	}
+	return started, nil
 }
 
 // writeFile writes a file that is the old one or the new one but never half of it.
@@ -194,7 +228,7 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 
 // giveBack returns memory to the system when much of what was stored has been
 // removed, until ctx is done: the runtime alone would keep it for long.
-func giveBack(ctx context.Context, c *fakecluster.Cluster) {
+func giveBack(ctx context.Context, stored func() uint64) {
 	const (
 		period = 5 * time.Second
 		worth  = 256 << 20
@@ -208,7 +242,7 @@ func giveBack(ctx context.Context, c *fakecluster.Cluster) {
 			return
 		case <-tick.C:
 		}
-		now := c.StoredBytes()
+		now := stored()
 		if most = max(most, now); most-now >= worth {
 			debug.FreeOSMemory()
 			most = now

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,11 +12,10 @@ import (
 	"time"
 
 	"github.com/rbdm/rbdm/fakecluster"
-	"github.com/rbdm/rbdm/rados/errno"
-	"github.com/rbdm/rbdm/rados/wire"
+	"github.com/rbdm/rbdm/msgr2/entity"
 )
 
-// control lets scripts make faults in a running cluster: a Unix socket that
+// control lets scripts make faults in a running cluster, by way of a Unix socket that
 // takes one command a line and answers each with one line, "ok…" or "error: …".
 type control struct {
 	c     *fakecluster.Cluster
@@ -27,34 +24,6 @@ type control struct {
 	mu   sync.Mutex
 	last int                          // number of a fault or link
 	ends map[string]map[string]func() // by kind ("fault") and number, how to take it back
-}
-
-// serve answers on the socket until ctx is done, and removes it then.
-func (k *control) serve(ctx context.Context, l net.Listener) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		wg.Go(func() {
-			end := context.AfterFunc(ctx, func() { _ = conn.Close() })
-			defer end()
-			defer func() { _ = conn.Close() }()
-			for s := bufio.NewScanner(conn); s.Scan(); {
-				answer, err := k.do(strings.Fields(s.Text()))
-				if err != nil {
-					answer = "error: " + err.Error()
-				}
-				if _, err := fmt.Fprintln(conn, answer); err != nil {
-					return
-				}
-			}
-		})
-	}
 }
 
 // listenControl makes the socket; one that a dead process left is replaced.
@@ -75,8 +44,9 @@ func listenControl(path string) (net.Listener, error) {
 
 var errUsage = errors.New("want: stop|start osd.N|mon.N|mgr, kill osd.N|mgr, disconnect [DAEMON], fault KEY=VALUE…, unfault ID|all, " +
 	"link KEY=VALUE…, unlink ID|all, partition KEY=VALUE…, heal ID|all, backoff KEY=VALUE…, unbackoff ID|all, " +
+	"blocklist KEY=VALUE…, unblocklist ADDRESS|all, trim hold|go, " +
 	"disk osd.N KEY=VALUE…, full osd.N none|nearfull|backfillfull|full, crash [osd.N] [seed=N], recover, " +
-	"advance DURATION, record, events FILE, stored, save FILE")
+	"advance DURATION, record, events FILE, stored, save FILE, cluster NAME")
 
 // do carries out one command.
 func (k *control) do(words []string) (string, error) {
@@ -144,6 +114,19 @@ func (k *control) do(words []string) (string, error) {
 		return "ok", writeFile(strings.Join(rest, " "), k.c.WriteRecord)
 	case "full":
 		return "ok", k.full(rest)
+	case "blocklist":
+		return k.blocklist(rest)
+	case "unblocklist":
+		if len(rest) != 1 {
+			return "", errUsage
+		}
+		return "ok", k.unblocklist(rest[0])
+	case "trim":
+		if len(rest) != 1 || rest[0] != "hold" && rest[0] != "go" {
+			return "", errUsage
+		}
+		k.c.HoldTrim(rest[0] == "hold")
+		return "ok", nil
 	case "backoff":
 		b, err := parseBackoff(rest)
 		if err != nil {
@@ -200,6 +183,61 @@ func (k *control) crash(words []string) (string, error) {
 		}
 	}
 	return fmt.Sprintf("ok kept=%d lost=%d seed=%d", kept, len(gone)-kept, seed), nil
+}
+
+// blocklist keeps clients from the OSDs, and answers with their addresses.
+func (k *control) blocklist(words []string) (string, error) {
+	var addrs []entity.Addr
+	var d time.Duration
+	for _, w := range words {
+		var err error
+		switch key, value, _ := strings.Cut(w, "="); key {
+		case "client", "user":
+			found := k.c.Clients(value)
+			if len(found) == 0 {
+				err = errors.New("is not connected")
+			}
+			addrs = append(addrs, found...)
+		case "addr":
+			var a entity.Addr
+			a, err = entity.ParseAddr(value)
+			addrs = append(addrs, a)
+		case "for":
+			d, err = time.ParseDuration(value)
+		default:
+			err = errors.New("unknown key of a blocklist entry")
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", w, err)
+		}
+	}
+	if len(addrs) == 0 {
+		return "", errUsage
+	}
+	answer := "ok"
+	for _, a := range addrs {
+		k.c.Blocklist(a, d)
+		answer += " " + a.WithType(entity.AddrAny).String()
+	}
+	return answer, nil
+}
+
+func (k *control) unblocklist(what string) error {
+	if what == "all" {
+		for a := range k.c.OSDMap().OSDOnly.Blocklist {
+			k.c.Unblocklist(a)
+		}
+		return nil
+	}
+	a, err := entity.ParseAddr(what)
+	if err != nil {
+		return err
+	}
+	if !k.c.OSDMap().IsBlocklisted(a) {
+		return fmt.Errorf("%s is not blocklisted", what)
+	}
+	k.c.Unblocklist(a)
+	return nil
 }
 
 func (k *control) full(words []string) error {
@@ -323,145 +361,4 @@ func (k *control) daemon(verb, name string) error {
 		return errUsage
 	}
 	return nil
-}
-
-// parseFault reads what a fault matches and does.
-func parseFault(words []string) (f fakecluster.Fault, err error) {
-	for _, w := range words {
-		key, value, _ := strings.Cut(w, "=")
-		switch key {
-		case "daemon":
-			f.Daemon = value
-		case "user":
-			f.User = value
-		case "object":
-			f.Object = value
-		case "prefix":
-			f.Prefix = value
-		case "command":
-			f.Command = strings.ReplaceAll(value, "+", " ")
-		case "op":
-			f.Op, err = opCode(value)
-		case "skip":
-			f.Skip, err = strconv.Atoi(value)
-		case "times":
-			f.Times, err = strconv.Atoi(value)
-		case "delay":
-			f.Delay, err = time.ParseDuration(value)
-		case "jitter":
-			f.Jitter, err = time.ParseDuration(value)
-		case "chance":
-			f.Chance, err = strconv.ParseFloat(value, 64)
-		case "reorder":
-			f.Reorder, err = strconv.Atoi(value)
-		case "truncate":
-			f.Truncate, err = strconv.Atoi(value)
-		case "op-errno":
-			var n int
-			n, err = strconv.Atoi(value)
-			f.OpErrno = errno.Errno(n)
-		case "errno":
-			var n int
-			n, err = strconv.Atoi(value)
-			f.Errno = errno.Errno(n)
-		case "drop":
-			f.Drop = true
-		case "duplicate":
-			f.Duplicate = true
-		case "disconnect":
-			f.Disconnect = true
-		case "after":
-			f.After = true
-		case "out":
-			f.Out = true
-		default:
-			return f, fmt.Errorf("unknown key %q of a fault", key)
-		}
-		if err != nil {
-			return f, fmt.Errorf("%s: %w", w, err)
-		}
-	}
-	return f, nil
-}
-
-// parsePartition reads between whom nothing is to pass.
-func parsePartition(words []string) (users, daemons []string, err error) {
-	for _, w := range words {
-		switch key, value, _ := strings.Cut(w, "="); key {
-		case "user":
-			users = append(users, value)
-		case "daemon":
-			daemons = append(daemons, value)
-		default:
-			return nil, nil, fmt.Errorf("unknown key %q of a partition", key)
-		}
-	}
-	return users, daemons, nil
-}
-
-// parseLink reads what connections are to be like: of a user or a daemon, or all.
-func parseLink(words []string) (user, daemon string, l fakecluster.Link, err error) {
-	for _, w := range words {
-		key, value, _ := strings.Cut(w, "=")
-		number := map[string]*int64{
-			"bandwidth": &l.Bandwidth, "cut": &l.CutAfter, "cut-in": &l.CutAfterIn, "corrupt": &l.CorruptAt, "corrupt-in": &l.CorruptAtIn,
-		}[key]
-		switch {
-		case number != nil:
-			*number, err = strconv.ParseInt(value, 10, 64)
-			if err == nil && *number <= 0 {
-				err = errors.New("must be more than 0")
-			}
-		case key == "daemon":
-			daemon = value
-		case key == "user":
-			user = value
-		case key == "latency":
-			l.Latency, err = time.ParseDuration(value)
-		case key == "refuse":
-			l.Refuse = true
-		case key == "freeze":
-			l.Freeze = true
-		default:
-			return "", "", l, fmt.Errorf("unknown key %q of a link", key)
-		}
-		if err != nil {
-			return "", "", l, fmt.Errorf("%s: %w", w, err)
-		}
-	}
-	return user, daemon, l, nil
-}
-
-// parseBackoff reads for which objects clients are to wait.
-func parseBackoff(words []string) (b fakecluster.Backoff, err error) {
-	for _, w := range words {
-		key, value, _ := strings.Cut(w, "=")
-		switch key {
-		case "pool":
-			b.Pool = value
-		case "namespace":
-			b.Namespace = value
-		case "object":
-			b.Object = value
-		case "group":
-			n, err := strconv.ParseUint(value, 16, 32)
-			if err != nil {
-				return b, fmt.Errorf("%s: %w", w, err)
-			}
-			b.Groups = append(b.Groups, uint32(n))
-		default:
-			return b, fmt.Errorf("unknown key %q of a backoff", key)
-		}
-	}
-	return b, nil
-}
-
-// opCode finds an operation by the name that Ceph's logs give it.
-func opCode(name string) (wire.OpCode, error) {
-	for c := range 1 << 16 {
-		if wire.OpCode(c).String() == name {
-			return wire.OpCode(c), nil
-		}
-	}
-	return 0, fmt.Errorf("there is no operation %q", name)
 }

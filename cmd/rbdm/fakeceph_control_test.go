@@ -23,7 +23,7 @@ func TestFakeCephControl(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); (&control{c: c, clock: clock}).serve(ctx, l) }()
+	go func() { defer close(done); clusters{{c: c, clock: clock}}.serve(ctx, l) }()
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +85,22 @@ func TestFakeCephControl(t *testing.T) {
 		{"record", "ok"},
 		{"events " + filepath.Join(t.TempDir(), "events"), "ok"},
 		{"unfault all", "ok"},
+		{"fault message=osd_op_reply client=client.4123 out corrupt cut=9", "ok 10"},
+		{"fault message=nonsense", "error: message=nonsense: there is no message"},
+		{"fault client=me", "error: client=me: want client.NUMBER"},
+		{"unfault all", "ok"},
+		{"blocklist addr=127.0.0.1:0/77 for=1h", "ok 127.0.0.1:0/77"},
+		{"blocklist user=client.admin", "error: user=client.admin: is not connected"},
+		{"blocklist color=red", "error: color=red: unknown key"},
+		{"blocklist for=1h", "error: want:"},
+		{"unblocklist 127.0.0.1:0/77", "ok"},
+		{"unblocklist 127.0.0.1:0/77", "error: 127.0.0.1:0/77 is not blocklisted"},
+		{"unblocklist all", "ok"},
+		{"trim hold", "ok"},
+		{"trim go", "ok"},
+		{"trim", "error: want:"},
+		{"cluster ceph", "ok"},
+		{"cluster other", "error: there is no cluster other"},
 		{"stored", "ok 0"},
 		{"", "error: want:"},
 	} {

@@ -21,6 +21,8 @@ import (
 type site struct {
 	release, name, root string
 	dir                 string
+	// other is the variable that tells of the site beside it.
+	other string
 }
 
 // siteFromEnv reads "RELEASE NAME ROOT", as scripts/interop sets it.
@@ -30,7 +32,7 @@ func siteFromEnv(t *testing.T, variable string) *site {
 	if len(f) != 3 {
 		t.Fatalf("%s is %q: run this through scripts/interop", variable, os.Getenv(variable))
 	}
-	s := &site{release: f[0], name: f[1], root: f[2]}
+	s := &site{release: f[0], name: f[1], root: f[2], other: variable[:strings.LastIndex(variable, "_")] + "_B"}
 	s.dir = filepath.Join(os.Getenv("REALCEPH_DIR"), s.name)
 	return s
 }
