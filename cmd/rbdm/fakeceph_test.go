@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,6 +109,78 @@ func TestFakeCephSavesAndLoads(t *testing.T) {
 	for _, args := range [][]string{{"--load", state, "--osds", "3"}, {"--load", filepath.Join(dir, "x.conf")}, {"--load", dir + "/none"}} {
 		if code := fakecephMain(t.Context(), append(args, "--dir", dir), streams.Streams{Out: io.Discard, Err: io.Discard}); code != 1 {
 			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+}
+
+// TestFakeCephRunsSeveralClusters starts two clusters in one process, tells them
+// apart on the control socket, and saves and loads both.
+func TestFakeCephRunsSeveralClusters(t *testing.T) {
+	dir := t.TempDir()
+	state, socket := filepath.Join(dir, "state"), filepath.Join(dir, "control")
+	a := startFake(t, "--dir", dir, "--name", "east", "--name", "west", "--osds", "1", "--pool", "rbd", "--save", state, "--control", socket)
+	nc, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := io.WriteString(nc, "crash\ncluster west\ncrash\nrecover\ncluster north\nstop osd.0\n"); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewScanner(nc)
+	for _, want := range []string{"ok kept=0", "ok", "ok kept=0", "ok", "error: there is no cluster north", "ok"} {
+		if !answers.Scan() || !strings.HasPrefix(answers.Text(), want) {
+			t.Fatalf("%q, not %q", answers.Text(), want)
+		}
+	}
+	if answer := say(t, socket, "recover"); answer != "ok" { // the first one
+		t.Fatal(answer)
+	}
+	fsids := map[string]bool{}
+	for _, name := range []string{"east", "west"} {
+		p, err := os.ReadFile(filepath.Join(dir, name+".conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsids[strings.Fields(string(p))[3]] = true
+	}
+	if len(fsids) != 2 {
+		t.Error(fsids)
+	}
+	if code := a.stop(); code != 0 {
+		t.Fatal(code)
+	}
+	b := startFake(t, "--dir", dir, "--load", state, "--control", socket)
+	if b.word("fsid") != a.word("fsid") || b.word("name") != "east" {
+		t.Errorf("%s, not %s", b.ready, a.ready)
+	}
+	for _, want := range []string{"east", "west"} {
+		if answer := say(t, socket, "cluster "+want); answer != "ok" {
+			t.Error(answer)
+		}
+	}
+	b.stop()
+	for _, args := range [][]string{{"--load", state, "--name", "one"}, {"--name", "x", "--name", "x"}} {
+		if code := fakecephMain(t.Context(), append(args, "--dir", dir), streams.Streams{Out: io.Discard, Err: io.Discard}); code != 1 {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+	whole, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damage := range []func(p []byte) []byte{
+		func(p []byte) []byte { p[len(p)-13]++; return p },
+		func(p []byte) []byte { p[len(p)-12] = 200; return p },
+		func(p []byte) []byte { p[len(p)-12] = 0; return p },
+		func(p []byte) []byte { return p[len(p)-12:] },
+		func(p []byte) []byte { return append(p[:100:100], p[200:]...) },
+	} {
+		if err := os.WriteFile(state, damage(slices.Clone(whole)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code := fakecephMain(t.Context(), []string{"--load", state, "--dir", dir}, streams.Streams{Out: io.Discard, Err: io.Discard}); code != 1 {
+			t.Errorf("a damaged file was loaded: exit code %d", code)
 		}
 	}
 }
