@@ -15,15 +15,25 @@ import (
 const image = pool + "/image"
 
 // mirrored returns a world with one image on site-a that is mirrored to site-b.
-func mirrored(t *testing.T) *world { return mirroredBy(t, false) }
+func mirrored(t *testing.T) *world {
+	t.Parallel()
+	return newWorld(t).mirrored(false)
+}
 
 // mirroredByJournal is mirrored with a journal.
-func mirroredByJournal(t *testing.T) *world { return mirroredBy(t, true) }
-
-func mirroredBy(t *testing.T, journal bool) *world {
-	t.Helper()
+func mirroredByJournal(t *testing.T) *world {
 	t.Parallel()
-	w := newWorld(t)
+	return newWorld(t).mirrored(true)
+}
+
+// mirroredOnFakes is mirrored on clusters in memory.
+func mirroredOnFakes(t *testing.T) *world {
+	t.Parallel()
+	return newFakeWorld(t).mirrored(false)
+}
+
+func (w *world) mirrored(journal bool) *world {
+	w.Helper()
 	w.journal = journal
 	w.a.create(image, imageSize, rbd.CreateOptions{})
 	w.a.write(image, 1)

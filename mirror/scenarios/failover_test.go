@@ -235,7 +235,7 @@ func (w *world) heldBack() (reached <-chan struct{}, release func()) {
 }
 
 func TestScenario38KilledInTheMiddleOfADemotion(t *testing.T) {
-	w := mirrored(t)
+	w := mirroredOnFakes(t)
 	for seed := range uint64(6) {
 		w.a.write(image, 20+seed)
 	}
@@ -253,7 +253,7 @@ func TestScenario38KilledInTheMiddleOfADemotion(t *testing.T) {
 }
 
 func TestScenario39ForcedPromotionOfAHalfSyncedImage(t *testing.T) {
-	w := mirrored(t)
+	w := mirroredOnFakes(t)
 	complete := w.a.contentOf(image)
 	for seed := range uint64(6) {
 		w.a.write(image, 30+seed)
@@ -295,7 +295,7 @@ func (w *world) lose() (reached <-chan struct{}, silence func() (restore func())
 }
 
 func TestScenario39ForcedPromotionWhenTheOtherSiteIsSilent(t *testing.T) {
-	w := mirrored(t)
+	w := mirroredOnFakes(t)
 	complete := w.a.contentOf(image)
 	for seed := range uint64(6) {
 		w.a.write(image, 40+seed)

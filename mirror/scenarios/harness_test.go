@@ -1,6 +1,10 @@
 // Package scenarios runs the scenarios of Ceph's own QA of mirroring
 // (qa/workunits/rbd/rbd_mirror*.sh) on two clusters in memory: each is a
 // test that is named by its number in that list, and compares every byte.
+//
+// With the tag interop those that need no faults run on two real clusters, whose
+// ceph.conf RBDM_CONF and RBDM_PEER_CONF name: give them nothing else to do, and no
+// pools.
 package scenarios
 
 import (
@@ -37,8 +41,6 @@ const (
 	pool   = "rbd"
 	second = "second" // another mirrored pool
 	data   = "data"   // for data pools
-	// patience bounds what is waited for; nothing takes nearly as long.
-	patience = time.Minute
 	// order makes small objects, so that small images have many.
 	order = 16
 	// imageSize is that of most images: 20 objects and a half.
@@ -48,8 +50,10 @@ const (
 // world is two clusters whose pools are peers.
 type world struct {
 	*testing.T
-	ctx  context.Context
-	a, b *site
+	// fakes is set where the clusters have to be in memory.
+	fakes bool
+	ctx   context.Context
+	a, b  *site
 	// journal is set where images are mirrored by their journals.
 	journal bool
 }
@@ -58,7 +62,7 @@ type world struct {
 type site struct {
 	w       *world
 	name    string
-	cluster *fakecluster.Cluster
+	cluster *fakecluster.Cluster // nil if it is a real one
 	cfg     *conf.Config
 	client  *rados.Client
 
@@ -68,22 +72,29 @@ type site struct {
 	stop   func()
 }
 
-// newWorld starts two clusters whose ids differ wherever they can. prepare is called
-// before their pools are mirrored.
+// newWorld makes a world of clusters of either kind, whose ids differ wherever they
+// can. prepare is called before their pools are mirrored.
 func newWorld(t *testing.T, prepare ...func(*world)) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	return makeWorld(t, false, prepare...)
+}
+
+// newFakeWorld makes a world whose clusters are in memory, for faults.
+func newFakeWorld(t *testing.T, prepare ...func(*world)) *world {
+	t.Helper()
+	return makeWorld(t, true, prepare...)
+}
+
+func makeWorld(t *testing.T, fakes bool, prepare ...func(*world)) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), worldTime)
 	t.Cleanup(cancel)
-	w := &world{T: t, ctx: ctx}
+	w := &world{T: t, ctx: ctx, fakes: fakes}
 	w.a, w.b = w.start("site-a"), w.start("site-b")
-	w.b.cluster.CreatePool("dummy")
+	w.b.createPools("dummy")
 	for _, s := range []*site{w.b, w.a} {
-		for _, name := range []string{pool, second, data} {
-			s.cluster.CreatePool(name)
-		}
+		s.createPools(pool, second, data)
 	}
-	require.NoError(t, w.a.client.WaitForOSDMap(ctx, w.a.cluster.Epoch()))
-	require.NoError(t, w.b.client.WaitForOSDMap(ctx, w.b.cluster.Epoch()))
 	dummy := w.b.io("dummy/x")
 	_, err := rbd.Create(ctx, dummy, "x", 1<<20, rbd.CreateOptions{})
 	require.NoError(t, err)
@@ -109,18 +120,64 @@ func newWorld(t *testing.T, prepare ...func(*world)) *world {
 
 func (w *world) start(name string) *site {
 	w.Helper()
-	s := &site{w: w, name: name, cluster: fakecluster.New(w.T, fakecluster.Name(name)), path: filepath.Join(w.TempDir(), name+".db")}
-	key, err := s.cluster.Key("client.admin")
-	require.NoError(w, err)
-	s.cfg = conf.New("ceph", entity.AuthName{Type: entity.TypeClient, ID: "admin"})
-	s.set(map[string]string{"mon_host": s.cluster.MonHost(), "key": key})
+	s := &site{w: w, name: name, path: filepath.Join(w.TempDir(), name+".db")}
+	if !w.fakes {
+		s.cfg = realConfig(w.T, name)
+	}
+	if s.cfg == nil {
+		s.cluster = fakecluster.New(w.T, fakecluster.Name(name))
+		key, err := s.cluster.Key("client.admin")
+		require.NoError(w, err)
+		s.cfg = conf.New("ceph", entity.AuthName{Type: entity.TypeClient, ID: "admin"})
+		s.set(map[string]string{"mon_host": s.cluster.MonHost(), "key": key})
+	}
 	// The status follows the positions that both sites commit, which is what most
 	// tests wait for.
 	s.set(map[string]string{"rbd_journal_commit_age": "0.05", "rbd_mirror_journal_commit_age": "0.05"})
+	var err error
 	s.client, err = rados.Connect(w.ctx, s.cfg)
 	require.NoError(w, err)
 	w.Cleanup(func() { s.client.Close() })
 	return s
+}
+
+// createPools makes pools, which a real cluster has until the test ends.
+func (s *site) createPools(names ...string) {
+	s.w.Helper()
+	if s.cluster != nil {
+		for _, name := range names {
+			s.cluster.CreatePool(name)
+		}
+		require.NoError(s.w, s.client.WaitForOSDMap(s.w.ctx, s.cluster.Epoch()))
+		return
+	}
+	_, _, err := s.client.MonCommand(s.w.ctx, map[string]any{"prefix": "osd blocklist clear"}, nil)
+	require.NoError(s.w, err)
+	for _, name := range names {
+		require.NoError(s.w, s.client.CreatePool(s.w.ctx, name))
+		s.w.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := s.client.DeletePool(ctx, name); !errors.Is(err, rados.ErrNotFound) {
+				require.NoError(s.w, err)
+			}
+		})
+	}
+	require.NoError(s.w, s.client.LatestOSDMap(s.w.ctx))
+}
+
+// block shuts a client out: nothing of what it sends from now on is done.
+func (s *site) block(addr entity.Addr) {
+	s.w.Helper()
+	if s.cluster != nil {
+		s.cluster.Blocklist(addr, time.Hour)
+		return
+	}
+	require.NoError(s.w, s.client.Blocklist(s.w.ctx, addr, time.Hour))
+	// An OSD that answers has the map that a request was made by.
+	if _, err := s.io(pool+"/").Stat(s.w.ctx, "none"); !errors.Is(err, rados.ErrNotFound) {
+		require.NoError(s.w, err)
+	}
 }
 
 func (s *site) set(options map[string]string) {
@@ -190,7 +247,7 @@ func (s *site) cutOff() {
 		r := denc.NewReader(b)
 		addr.Decode(r)
 		require.NoError(s.w, r.Err())
-		s.cluster.Blocklist(addr, time.Hour)
+		s.block(addr)
 	}
 }
 
@@ -531,7 +588,8 @@ func (w *world) clean(specs ...string) {
 	}
 	for _, s := range []*site{w.a, w.b} {
 		require.Empty(w, s.left(append(ofImages, "instance_"), specs...), "left on %s", s.name)
-		require.Empty(w, s.cluster.OSDMap().OSDOnly.Blocklist, "blocklist of %s", s.name)
+		require.NoError(w, s.client.LatestOSDMap(w.ctx))
+		require.Empty(w, s.client.OSDMap().OSDOnly.Blocklist, "blocklist of %s", s.name)
 	}
 }
 

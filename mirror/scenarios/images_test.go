@@ -235,7 +235,8 @@ func scenario22(t *testing.T, journal bool) {
 	for _, how := range []string{"disable", "delete"} {
 		for _, protected := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, protected snapshot %v", how, protected), func(t *testing.T) {
-				w := mirroredBy(t, journal)
+				t.Parallel()
+				w := newWorld(t).mirrored(journal)
 				if protected {
 					w.a.snap(image, "p")
 					w.a.with(image, func(img *rbd.Image) error {
@@ -262,11 +263,10 @@ func scenario22(t *testing.T, journal bool) {
 
 func TestScenario40BootstrapInOneDirection(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFakeWorld(t) // for two more clusters
 	one, two := w.start("one"), w.start("two")
 	for _, s := range []*site{one, two} {
-		s.cluster.CreatePool(pool)
-		require.NoError(t, s.client.WaitForOSDMap(w.ctx, s.cluster.Epoch()))
+		s.createPools(pool)
 		require.NoError(t, rbd.PoolInit(w.ctx, s.io(pool+"/"), false))
 		require.NoError(t, ops.EnablePool(w.ctx, s.io(pool+"/"), wire.MirrorModeImage))
 		require.NoError(t, ops.SetSiteName(w.ctx, s.client, s.name))

@@ -25,7 +25,7 @@ import (
 // snapshot that it copies from; the next one finds it in the journal.
 func TestJournalFirstCopyIsGoneOnWith(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFakeWorld(t)
 	w.a.create(image, imageSize, rbd.CreateOptions{FeaturesSet: rbd.FeatureJournaling})
 	x := w.a.own(image)
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -73,7 +73,7 @@ func TestJournalFirstCopyIsGoneOnWith(t *testing.T) {
 // copy: the next one copies only what is not done.
 func TestJournalFirstCopyKnowsWhatIsDone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFakeWorld(t)
 	w.a.create(image, imageSize, rbd.CreateOptions{FeaturesSet: rbd.FeatureJournaling})
 	x := w.a.own(image)
 	x.snap("user")

@@ -79,7 +79,7 @@ func TestScenario24PoolsRemovedJournal(t *testing.T) {
 // made its replica later.
 func TestScenario39ForcedPromotionOfAHalfCopiedImageJournal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFakeWorld(t)
 	w.journal = true
 	w.a.create(image, imageSize, rbd.CreateOptions{})
 	w.a.fill(image, 1)
@@ -106,7 +106,8 @@ func TestScenario39ForcedPromotionOfAHalfCopiedImageJournal(t *testing.T) {
 
 // The daemon dies while it replays; the replica is taken into use as it is.
 func TestScenario39ForcedPromotionOfAHalfReplayedImageJournal(t *testing.T) {
-	w := mirroredByJournal(t)
+	t.Parallel()
+	w := newFakeWorld(t).mirrored(true)
 	reached, release := w.heldBack()
 	for seed := range uint64(6) {
 		w.a.write(image, 30+seed)
@@ -158,7 +159,7 @@ func TestScenario46FiftyImagesJournal(t *testing.T) {
 
 func TestScenario47DisabledOrDeletedDuringTheBootstrapJournal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFakeWorld(t)
 	w.journal = true
 	w.b.run()
 	for i := range 10 {

@@ -15,7 +15,8 @@ import (
 // their connections once in a hundred requests, before or after what was asked is done. Keys of peers are
 // in the config-key store, as in all scenarios.
 func TestScenario54MessageFailuresJournal(t *testing.T) {
-	w := mirroredByJournal(t)
+	t.Parallel()
+	w := newFakeWorld(t).mirrored(true)
 	for _, s := range []*site{w.a, w.b} {
 		client, err := rados.Connect(w.ctx, s.cfg)
 		require.NoError(t, err)

@@ -41,7 +41,7 @@ func TestModelJournal(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			t.Logf("RBDM_SEED=%d", seed)
-			m := newModel(newWorld(t, defaultAges), seed)
+			m := newModel(newFakeWorld(t, defaultAges), seed)
 			for range 25 {
 				m.step()
 			}

@@ -36,7 +36,7 @@ func (s *site) process(spec string) *process {
 
 // die ends the process at once: nothing of what it does arrives any more.
 func (p *process) die() {
-	p.s.cluster.Blocklist(p.client.Addr(), time.Hour)
+	p.s.block(p.client.Addr())
 }
 
 // bury frees what the dead process has.

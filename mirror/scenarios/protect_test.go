@@ -52,7 +52,7 @@ func (s *site) reads() *atomic.Int64 {
 func interrupted(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
-	w := newWorld(t)
+	w := newFakeWorld(t)
 	w.a.create(image, imageSize, rbd.CreateOptions{})
 	w.a.fill(image, 1)
 	w.a.enable(image)
@@ -150,7 +150,7 @@ func TestStaleCheckpointCostsTimeOnly(t *testing.T) {
 // The source of an interrupted copy is gone when the daemon comes back: what was
 // copied of it must not stay.
 func TestInterruptedCopyIsTakenBackWhenItsSourceIsGone(t *testing.T) {
-	w := mirrored(t)
+	w := mirroredOnFakes(t)
 	w.a.fill(image, 1)
 	reached, release := w.heldBack()
 	w.a.mirror(image)
@@ -182,7 +182,7 @@ func (s *site) hasSnap(spec string, id uint64) bool {
 // Today's C++ daemon can lose this race: a mirror snapshot is removed while its
 // data is being read, and what is read in its place is taken for its data.
 func TestSnapshotThatVanishesWhileItIsReadIsNeverComplete(t *testing.T) {
-	w := mirrored(t)
+	w := mirroredOnFakes(t)
 	w.a.fill(image, 3)
 	w.b.stop()
 	w.a.mirror(image)
