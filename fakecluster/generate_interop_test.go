@@ -94,6 +94,7 @@ func (m *maker) finish(st *rawStep) {
 		}
 	}
 	if m.writes {
+		m.unread(st)
 		st.Flags |= wire.FlagWrite
 	}
 	if m.reads {
@@ -124,6 +125,27 @@ func (m *maker) finish(st *rawStep) {
 	}
 	if m.chance(2) {
 		st.Snap = pick(m, snapNext, snapNone)
+	}
+}
+
+// erasure reports whether the pool is erasure coded.
+func (m *maker) erasure() bool { return m.kind == "ec" || m.kind == "overwrites" }
+
+// unread takes reads of data out of a vector that writes to an erasure coded pool:
+// OSDs execute it again when they have the data, with the log entry of the first
+// time, and crash; and they crash when they read behind the end that the object had
+// before the vector.
+func (m *maker) unread(st *rawStep) {
+	written := false
+	for i := range st.Ops {
+		switch c := st.Ops[i].Code; {
+		case !m.erasure():
+			return
+		case c == wire.OpRead, c == wire.OpSparseRead, written && (c == wire.OpChecksum || c == wire.OpCmpExt):
+			st.Ops[i] = rawOp{Name: "stat", Code: wire.OpStat}
+		case c.IsWrite(), c == wire.OpCall:
+			written = true
+		}
 	}
 }
 

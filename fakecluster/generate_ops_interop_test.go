@@ -10,8 +10,16 @@ import (
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
+// stripe is the width of a stripe of the pools that makePool makes.
+const stripe = 2 * 4096
+
 // writeOp makes an operation that writes.
 func (m *maker) writeOp() rawOp {
+	if m.kind == "ec" && m.chance(30) {
+		// Little else is not refused there.
+		n := stripe * (1 + m.r.IntN(2))
+		return ranged("append", wire.OpAppend, 0, uint64(n), fill(m.letter(), n))
+	}
 	switch m.r.IntN(26) {
 	case 0, 1, 2, 3:
 		n, off := m.size(), m.off()

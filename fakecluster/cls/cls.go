@@ -14,7 +14,8 @@ import (
 // Object is the object that a method was called on, within the vector of
 // operations that called it: what a method did is undone when the vector fails.
 // Writing to an object that does not exist makes it. Slices that it returns must
-// not be changed; those given to it are copied.
+// not be changed; those given to it are copied. What the object's pool refuses, such
+// as keys where there are none, fails the method whatever it returns.
 type Object interface {
 	Exists() bool
 	Create()
@@ -209,19 +210,16 @@ func missing(err error) bool { return errors.Is(err, errno.ErrNotFound) }
 // removeKey removes a key. As in an OSD, a missing key is no error and a missing
 // object is.
 func removeKey(o Object, key string) error {
-	if !o.Exists() {
+	there := o.Exists()
+	o.RemoveOmap(key)
+	if !there {
 		return errno.ErrNotFound
 	}
-	o.RemoveOmap(key)
 	return nil
 }
 
-// dropKey removes a key if it is there.
-func dropKey(o Object, key string) {
-	if _, ok := o.Omap(key); ok {
-		o.RemoveOmap(key)
-	}
-}
+// dropKey removes a key, if it and the object are there.
+func dropKey(o Object, key string) { o.RemoveOmap(key) }
 
 // each calls f for the pairs whose keys begin with prefix and are above after,
 // in order, until f wants no more. The keys' prefix is cut off. An object

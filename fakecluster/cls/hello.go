@@ -29,7 +29,11 @@ func helloMethods() map[string]method {
 		"replay":                     read(func(o Object, _ *denc.Reader) ([]byte, error) { return o.Read(0, maxReplay), nil }),
 		"turn_it_to_11":              write(turnItTo11),
 		// A writer may not read, nor a reader write.
-		"bad_reader": write(func(Object, *denc.Reader) ([]byte, error) { return nil, errno.ErrIO }),
+		"bad_reader": write(func(o Object, _ *denc.Reader) ([]byte, error) {
+			size, _ := o.Stat()
+			o.Read(size, 1) // may be refused for another reason
+			return nil, errno.ErrIO
+		}),
 		"bad_writer": read(func(Object, *denc.Reader) ([]byte, error) { return nil, errno.ErrIO }),
 	}
 }

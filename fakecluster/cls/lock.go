@@ -159,9 +159,6 @@ func lockInfo(o Object, in *denc.Reader) ([]byte, error) {
 }
 
 func lockList(o Object, _ *denc.Reader) ([]byte, error) {
-	if err := exists(o); err != nil {
-		return nil, err
-	}
 	var names []string
 	for name := range o.Xattrs() {
 		if rest, ok := strings.CutPrefix(name, lock.XattrPrefix); ok {

@@ -47,6 +47,14 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 	if chunk == 0 {
 		chunk = a.Len
 	}
+	if t.req.Pool.Erasure && a.Len > 0 {
+		if t.await() {
+			return msgr2.Data{}, inProgress
+		}
+		if !t.stored {
+			return msgr2.Data{}, errno.ErrIO.Result()
+		}
+	}
 	p := t.readData(a.Off, a.Len).Bytes()
 	if !t.stored && a.Len > 0 {
 		return msgr2.Data{}, noent

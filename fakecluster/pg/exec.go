@@ -70,6 +70,9 @@ func (t *txn) there() bool { return t.onClone || t.o.exists }
 func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 	switch op.Code {
 	case wire.OpRead:
+		if t.req.Pool.Erasure {
+			return t.shardRead(op, true)
+		}
 		e := t.extent(op)
 		size := t.sizeFor(e)
 		if e.Len == 0 {
@@ -86,11 +89,17 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		op.SetExtent(e)
 		return d, 0
 	case wire.OpSparseRead:
+		if t.req.Pool.Erasure {
+			return t.shardRead(op, false)
+		}
 		if !t.stored {
 			return msgr2.Data{}, noent
 		}
 		return t.sparseRead(op), 0
 	case wire.OpMapExt:
+		if t.req.Pool.Erasure {
+			return msgr2.Data{}, notsup
+		}
 		if !t.stored {
 			return msgr2.Data{}, noent
 		}
@@ -171,6 +180,9 @@ func (t *txn) compareExtent(op *wire.Op) int32 {
 	op.SetExtent(e)
 	var have []byte
 	if t.onClone || t.existed {
+		if e.Len > 0 && t.req.Pool.Erasure && t.await() {
+			return inProgress
+		}
 		have = t.readData(e.Off, e.Len).Bytes()
 	}
 	for i, b := range want {
@@ -221,10 +233,10 @@ func (t *txn) stepWrite(op *wire.Op) int32 {
 }
 
 func (t *txn) stepTruncate(e wire.Extent) int32 {
-	switch {
-	case t.req.Pool.Erasure && !t.req.Pool.Overwrites:
-		return notsup
-	case !t.o.exists:
+	if r := t.rewritable(); r != 0 {
+		return r
+	}
+	if !t.o.exists {
 		return 0
 	}
 	if r := checkExtent(e.Off, e.Len); r != 0 {
@@ -252,11 +264,40 @@ func (t *txn) stepZero(op *wire.Op) int32 {
 		op.Code = wire.OpTruncate // an OSD makes this of zeros up to the end
 		return t.stepTruncate(e)
 	}
+	if r := t.rewritable(); r != 0 {
+		return r
+	}
 	if r := checkExtent(e.Off, e.Len); r != 0 {
 		return r
 	}
 	if t.o.exists && e.Len > 0 {
 		t.zero(e.Off, e.Len)
+	}
+	return 0
+}
+
+// rewritable is the result of changing data that is there: shards that are only
+// appended to can be taken back to what they were.
+func (t *txn) rewritable() int32 {
+	if t.req.Pool.Erasure && !t.req.Pool.Overwrites {
+		return notsup
+	}
+	return 0
+}
+
+// appendable is the result of a write at off, as far as that matters.
+func (t *txn) appendable(off uint64) int32 {
+	p := t.req.Pool
+	if off != t.o.head.data.Size() || p.Align > 0 && off%p.Align != 0 {
+		return t.rewritable()
+	}
+	return 0
+}
+
+// keyless is the result of a change of the omap where there is none.
+func (t *txn) keyless() int32 {
+	if t.req.Pool.Erasure {
+		return notsup
 	}
 	return 0
 }
@@ -310,8 +351,8 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 		return inval, e.Len
 	}
 	size, seq := h.data.Size(), h.truncSeq
-	if p := t.req.Pool; p.Erasure && !p.Overwrites && (e.Off != size || p.Align > 0 && e.Off%p.Align != 0) {
-		return notsup, e.Len
+	if r := t.appendable(e.Off); r != 0 {
+		return r, e.Len
 	}
 	old := seq > e.TruncateSeq
 	if old && e.Off+e.Len > size {
@@ -357,6 +398,9 @@ func (t *txn) writeSame(op *wire.Op) int32 {
 	if a.DataLen == 0 || a.DataLen != n || a.Len%a.DataLen != 0 {
 		return inval
 	}
+	if r := t.appendable(a.Off); r != 0 {
+		return r
+	}
 	if r := checkExtent(a.Off, a.Len); r != 0 {
 		return r // before all that memory is filled
 	}
@@ -393,7 +437,7 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 	case a.SrcVersion != 0 && a.SrcVersion > s.Version:
 		t.sourceFailed = errno.ErrOverflow.Result()
 	}
-	if t.sourceFailed != 0 {
+	if t.sourceFailed != 0 || t.await() {
 		return inProgress
 	}
 	if t.req.Pool.Erasure && (s.content.omap.Len() > 0 || len(s.content.omap.Header) > 0) {

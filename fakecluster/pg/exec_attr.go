@@ -24,7 +24,7 @@ var (
 
 func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 	if op.Code == wire.OpGetXattrs {
-		if !t.stored {
+		if !t.attributed() {
 			return msgr2.NewData(wire.AppendOmap(nil, nil)), noent
 		}
 		return msgr2.NewData(wire.AppendOmap(nil, t.at.xattrs)), 0
@@ -67,6 +67,10 @@ func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 	t.removeXattr(name)
 	return msgr2.Data{}, 0
 }
+
+// attributed reports whether attributes can be listed. Those of erasure coded pools
+// are in the OSD's memory, where an object that is not there has none.
+func (t *txn) attributed() bool { return t.stored || t.req.Pool.Erasure }
 
 // compareXattr compares the request's value with the stored one, in this order.
 func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
@@ -224,8 +228,8 @@ func (t *txn) compareOmap(op *wire.Op) int32 {
 }
 
 func (t *txn) stepOmapWrite(op *wire.Op) int32 {
-	if t.req.Pool.Erasure {
-		return notsup
+	if r := t.keyless(); r != 0 {
+		return r
 	}
 	r := reader(op)
 	switch op.Code {

@@ -47,7 +47,13 @@ func (o *Object) Stat() (size uint64, mtime time.Time) {
 func (o *Object) Version() uint64 { return o.t.at.version }
 
 // Read returns up to n bytes from off; n 0 means all.
+//
+// The shards of erasure coded pools are not read while a method waits.
 func (o *Object) Read(off, n uint64) []byte {
+	if o.t.req.Pool.Erasure {
+		o.refused(notsup)
+		return nil
+	}
 	size := o.t.size()
 	if n == 0 {
 		n = size
@@ -119,7 +125,12 @@ func (o *Object) Xattr(name string) ([]byte, bool) {
 }
 
 // Xattrs returns all attributes.
-func (o *Object) Xattrs() map[string][]byte { return maps.Clone(o.t.at.xattrs) }
+func (o *Object) Xattrs() map[string][]byte {
+	if !o.t.attributed() {
+		o.refused(noent)
+	}
+	return maps.Clone(o.t.at.xattrs)
+}
 
 // SetXattr sets an attribute.
 func (o *Object) SetXattr(name string, v []byte) {
@@ -134,9 +145,6 @@ func (o *Object) RemoveXattr(name string) {
 		o.t.removeXattr(name)
 	}
 }
-
-// OmapSupported reports whether the pool keeps omaps.
-func (o *Object) OmapSupported() bool { return !o.t.req.Pool.Erasure }
 
 // Omap returns the value of a key.
 func (o *Object) Omap(key string) ([]byte, bool) { return o.t.omap().Get(key) }
@@ -156,35 +164,35 @@ func (o *Object) OmapHeader() []byte { return o.t.omap().Header }
 
 // SetOmapHeader sets the omap's header.
 func (o *Object) SetOmapHeader(v []byte) {
-	if !o.refused(0) {
+	if !o.refused(o.t.keyless()) {
 		o.t.setOmapHeader(v)
 	}
 }
 
 // SetOmap sets the value of a key.
 func (o *Object) SetOmap(key string, v []byte) {
-	if !o.refused(0) {
+	if !o.refused(o.t.keyless()) {
 		o.t.setOmap(key, v)
 	}
 }
 
 // RemoveOmap removes a key, if the object is there.
 func (o *Object) RemoveOmap(key string) {
-	if !o.refused(0) && o.t.o.exists {
+	if !o.refused(o.t.keyless()) && o.t.o.exists {
 		o.t.removeOmap(key)
 	}
 }
 
 // RemoveOmapRange removes the keys from first up to but without end.
 func (o *Object) RemoveOmapRange(first, end string) {
-	if !o.refused(0) && o.t.o.exists {
+	if !o.refused(o.t.keyless()) && o.t.o.exists {
 		o.t.removeOmapRange(first, end)
 	}
 }
 
 // ClearOmap removes all keys and the header.
 func (o *Object) ClearOmap() {
-	if !o.refused(0) && o.t.o.exists {
+	if !o.refused(o.t.keyless()) && o.t.o.exists {
 		o.t.clearOmap()
 	}
 }

@@ -399,8 +399,8 @@ func (t *txn) sealOutputs(result int32) int32 {
 	return result
 }
 
-// execute runs the vector up to the first failure.
-func (t *txn) execute() int32 {
+// pass executes the vector up to the first failure.
+func (t *txn) pass() int32 {
 	var result int32
 	ops := t.req.Op.Ops
 	source := 0
@@ -413,14 +413,11 @@ func (t *txn) execute() int32 {
 		t.index = i
 		op := &ops[i]
 		before := result
-		result = 0
-		if t.req.Fail != nil {
-			result = t.req.Fail(i, op)
-		}
+		result = t.fault(op)
 		if result == 0 {
 			var out msgr2.Data
 			out, result = t.step(op, &source)
-			op.Data = out
+			op.Data = t.output(op, out)
 		} else {
 			op.Data = msgr2.Data{}
 		}
@@ -428,7 +425,7 @@ func (t *txn) execute() int32 {
 			result = max(before, 0)
 		}
 		op.Rval = result
-		if result < 0 && op.Flags&wire.OpFlagFailOK != 0 && t.sourceFailed == 0 {
+		if result < 0 && result != inProgress && op.Flags&wire.OpFlagFailOK != 0 {
 			result = 0
 		}
 		if result < 0 {

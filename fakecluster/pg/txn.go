@@ -31,6 +31,8 @@ type txn struct {
 	// sourceFailed is why what copy-from is to copy cannot be read. The vector
 	// then ends without a trace.
 	sourceFailed int32
+	// passes is set when the vector may be executed several times.
+	passes *passes
 	// index is the operation in execution, lastReader the last one that reads.
 	index, lastReader int
 
