@@ -275,7 +275,8 @@ func shorten(t *testing.T, stages [2]*stage, l []rawStep, sign string, number *u
 	return l, nil
 }
 
-// TestInteropScript shows the answers of both clusters to the script in RBDM_SCRIPT.
+// TestInteropScript shows the answers of both clusters to the script in RBDM_SCRIPT
+// and, with RBDM_KEEP, writes the real one's there.
 func TestInteropScript(t *testing.T) {
 	b, err := os.ReadFile(os.Getenv("RBDM_SCRIPT"))
 	must(t, err)
@@ -296,7 +297,16 @@ func TestInteropScript(t *testing.T) {
 			t.Logf("%s %3d %s\n%s", c.name, i, s.Steps[i], a)
 		}
 		_, _ = c.command(t.Context(), map[string]any{"prefix": "osd pool delete", "pool": pool, "pool2": pool, "yes_i_really_really_mean_it": true})
+		if dir := os.Getenv("RBDM_KEEP"); dir != "" && c.name == "real" {
+			write(t, filepath.Join(dir, filepath.Base(os.Getenv("RBDM_SCRIPT"))), &s)
+		}
 	}
+}
+
+func write(t *testing.T, file string, s *script) {
+	b, err := json.MarshalIndent(s, "", " ")
+	must(t, err)
+	must(t, os.WriteFile(file, append(b, '\n'), 0o644))
 }
 
 // keep writes a script with the real cluster's answers, in a fresh pool.
@@ -320,10 +330,7 @@ func keep(t *testing.T, dir string, old *stage, s *script, number *uint64) {
 		t.Error(err)
 		return
 	}
-	b, err := json.MarshalIndent(s, "", " ")
-	must(t, err)
-	file := fmt.Sprintf("%s-%d.json", strings.ReplaceAll(s.Note, " ", "-"), s.Release)
-	must(t, os.WriteFile(filepath.Join(dir, file), append(b, '\n'), 0o644))
+	write(t, filepath.Join(dir, fmt.Sprintf("%s-%d.json", strings.ReplaceAll(s.Note, " ", "-"), s.Release)), s)
 }
 
 // record replaces a script's answers by those of a stage.

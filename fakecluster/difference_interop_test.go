@@ -95,7 +95,7 @@ func (g *generator) history(object string) (out []string) {
 			out = append(out, s.String())
 		}
 	}
-	return out[max(0, len(out)-30):]
+	return out[max(0, len(out)-number("RBDM_HISTORY", 30)):]
 }
 
 func (g *generator) step() *step {

@@ -75,9 +75,9 @@ func (m *maker) writeOp() rawOp {
 		m.keyed = true
 		return named("omapheader", wire.OpOmapSetHeader, nil, m.value())
 	case 20:
-		// A range that ends before it begins crashes 20.2's memstore. BlueStore
-		// does not see keys that the same vector has set.
-		if !m.alone {
+		// A range that ends before it begins crashes 20.2's memstore, which unlike
+		// BlueStore sees keys that the same vector has set.
+		if !m.alone && m.rel != 16 {
 			return rawOp{Name: "create", Code: wire.OpCreate}
 		}
 		k, l := m.key(), m.key()

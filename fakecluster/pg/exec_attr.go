@@ -52,11 +52,8 @@ func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 		}
 		return msgr2.Data{}, compareXattr(t.at.xattrs[name], value, op.Xattr())
 	case wire.OpSetXattr:
-		switch {
-		case len(name) > maxXattrName:
-			return msgr2.Data{}, errno.ErrNameTooLong.Result()
-		case len(value) > maxXattrSize:
-			return msgr2.Data{}, errno.ErrFileTooBig.Result()
+		if len(name) > maxXattrName {
+			return msgr2.Data{}, errno.ErrNameTooLong.Result() // a value has no limit
 		}
 		t.setXattr(name, value)
 		return msgr2.Data{}, 0

@@ -3,6 +3,7 @@ package pg
 import (
 	"slices"
 
+	"github.com/rbdm/rbdm/fakecluster/store"
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
@@ -145,7 +146,6 @@ const (
 	// maxObjectSize is osd_max_object_size.
 	maxObjectSize = 128 << 20
 	maxXattrName  = 100
-	maxXattrSize  = 64 << 10
 	maxReturnVec  = 64
 )
 
@@ -407,6 +407,9 @@ func (t *txn) pass() int32 {
 	for i := range ops {
 		if !ops[i].Code.IsWrite() {
 			t.lastReader = i
+		}
+		if ops[i].Code == wire.OpOmapRmKeyRange && i > 0 {
+			t.durable = &store.Omap{}
 		}
 	}
 	for i := range ops {

@@ -28,6 +28,9 @@ type txn struct {
 	// existed says that the object was there before the vector, stored that the
 	// OSD's store had it, be it empty and removed.
 	existed, stored bool
+	// durable is, for vectors that remove ranges of keys, what of the omap lay in the
+	// OSD's store before: a range removes no key that the vector has brought.
+	durable *store.Omap
 	// sourceFailed is why what copy-from is to copy cannot be read. The vector
 	// then ends without a trace.
 	sourceFailed int32
@@ -111,6 +114,9 @@ func (t *txn) touch() {
 			before = o.head.clone()
 		}
 		t.at = &before
+	}
+	if t.durable != nil {
+		*t.durable = o.head.omap.Clone()
 	}
 	t.prepareClone()
 }
@@ -209,7 +215,10 @@ func (t *txn) remove() int32 {
 	t.saveOmap()
 	t.modified = t.modified.Add(0, o.head.data.Size())
 	o.exists, o.whiteout = false, whiteout
-	o.head.data, o.head.omap, o.head.xattrs, o.head.hasOmap = store.Bytes{}, store.Omap{}, nil, false
+	o.head.data, o.head.omap, o.head.xattrs = store.Bytes{}, store.Omap{}, nil
+	if t.durable != nil {
+		*t.durable = store.Omap{}
+	}
 	t.unwatchAll()
 	return 0
 }
@@ -293,8 +302,17 @@ func (t *txn) clearOmap() {
 
 func (t *txn) removeOmapRange(first, end string) {
 	t.touch()
-	t.saveOmap()
-	t.o.head.omap.RemoveRange(first, end)
+	if t.durable == nil {
+		t.saveOmap()
+		t.o.head.omap.RemoveRange(first, end)
+		return
+	}
+	for k := range t.durable.From(first) {
+		if k >= end {
+			break
+		}
+		t.removeOmap(k)
+	}
 }
 
 // replace makes the head equal to c.
@@ -343,7 +361,7 @@ func (t *txn) commit() {
 		o.head.mtime = t.req.Op.ModTime
 	}
 	if !o.stored() {
-		o.head.truncSeq, o.head.truncSize = 0, 0
+		o.head.truncSeq, o.head.truncSize, o.head.hasOmap = 0, 0, false
 	}
 }
 
