@@ -24,7 +24,9 @@ type Object interface {
 	Version() uint64
 
 	// Read returns up to n bytes from off; n 0 means all.
-	Read(off, n uint64) []byte
+	//
+	// What the same vector has made is not there to be read: ErrNotFound.
+	Read(off, n uint64) ([]byte, error)
 	Write(off uint64, p []byte)
 	WriteFull(p []byte)
 	Truncate(size uint64)
@@ -38,7 +40,9 @@ type Object interface {
 	Omap(key string) ([]byte, bool)
 	// OmapPage returns up to limit pairs whose keys are above after and begin
 	// with prefix, and whether there are more.
-	OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool)
+	//
+	// The keys of an object that the same vector has made cannot be listed.
+	OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool, err error)
 	SetOmap(key string, v []byte)
 	RemoveOmap(key string)
 	OmapHeader() []byte
@@ -218,9 +222,6 @@ func removeKey(o Object, key string) error {
 	return nil
 }
 
-// dropKey removes a key, if it and the object are there.
-func dropKey(o Object, key string) { o.RemoveOmap(key) }
-
 // each calls f for the pairs whose keys begin with prefix and are above after,
 // in order, until f wants no more. The keys' prefix is cut off. An object
 // that is missing has none: requests that only read do not get so far.
@@ -228,7 +229,10 @@ func each(o Object, prefix, after string, f func(name string, v []byte) (more bo
 	const page = 64
 	last := prefix + after
 	for {
-		keys, values, more := o.OmapPage(last, prefix, page)
+		keys, values, more, err := o.OmapPage(last, prefix, page)
+		if err != nil {
+			return err
+		}
 		for _, k := range keys {
 			if on, err := f(k[len(prefix):], values[k]); err != nil || !on {
 				return err

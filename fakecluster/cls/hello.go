@@ -26,7 +26,7 @@ func helloMethods() map[string]method {
 		"write_return_data":          write(writeReturnData),
 		"writes_dont_return_data":    write(writeReturnData),
 		"write_too_much_return_data": write(writeTooMuch),
-		"replay":                     read(func(o Object, _ *denc.Reader) ([]byte, error) { return o.Read(0, maxReplay), nil }),
+		"replay":                     read(func(o Object, _ *denc.Reader) ([]byte, error) { return o.Read(0, maxReplay) }),
 		"turn_it_to_11":              write(turnItTo11),
 		// A writer may not read, nor a reader write.
 		"bad_reader": write(func(o Object, _ *denc.Reader) ([]byte, error) {
@@ -93,7 +93,11 @@ func turnItTo11(o Object, in *denc.Reader) ([]byte, error) {
 	if in.Len() > 0 {
 		return nil, errno.ErrInvalid
 	}
-	o.WriteFull(bytes.ToUpper(o.Read(0, maxReplay)))
+	p, err := o.Read(0, maxReplay)
+	if err != nil {
+		return nil, err
+	}
+	o.WriteFull(bytes.ToUpper(p))
 	o.SetXattr("amplified_by", origin(o))
 	return nil, nil
 }

@@ -41,12 +41,12 @@ func (m *memory) Remove()                   { *m = *newMemory() }
 func (m *memory) Stat() (uint64, time.Time) { return uint64(len(m.data)), m.now }
 func (m *memory) Version() uint64           { return 1 }
 
-func (m *memory) Read(off, n uint64) []byte {
+func (m *memory) Read(off, n uint64) ([]byte, error) {
 	if n == 0 {
 		n = uint64(len(m.data))
 	}
 	off = min(off, uint64(len(m.data)))
-	return m.data[off:min(off+n, uint64(len(m.data)))]
+	return m.data[off:min(off+n, uint64(len(m.data)))], nil
 }
 
 func (m *memory) Write(off uint64, p []byte) {
@@ -73,18 +73,18 @@ func (m *memory) RemoveXattr(name string)          { delete(m.xattrs, name) }
 
 func (m *memory) Omap(key string) ([]byte, bool) { v, ok := m.omap[key]; return v, ok }
 
-func (m *memory) OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool) {
+func (m *memory) OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool, err error) {
 	values = map[string][]byte{}
 	for _, k := range slices.Sorted(maps.Keys(m.omap)) {
 		if k <= after || !strings.HasPrefix(k, prefix) {
 			continue
 		}
 		if uint64(len(keys)) == limit {
-			return keys, values, true
+			return keys, values, true, nil
 		}
 		keys, values[k] = append(keys, k), m.omap[k]
 	}
-	return keys, values, false
+	return keys, values, false, nil
 }
 
 func (m *memory) SetOmap(key string, v []byte) { m.exists, m.omap[key] = true, slices.Clone(v) }

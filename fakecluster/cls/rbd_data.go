@@ -78,7 +78,10 @@ func sparsify(o Object, in *denc.Reader) ([]byte, error) {
 	if err := exists(o); err != nil {
 		return nil, err
 	}
-	data := o.Read(0, 0)
+	data, err := o.Read(0, 0)
+	if err != nil {
+		return nil, err
+	}
 	if isZero(data) {
 		switch {
 		case remove:

@@ -49,7 +49,11 @@ func idGet(o Object, _ *denc.Reader) ([]byte, error) {
 	if size, _ := o.Stat(); !o.Exists() || size == 0 {
 		return nil, errno.ErrNotFound
 	}
-	r := denc.NewReader(o.Read(0, 0))
+	p, err := o.Read(0, 0)
+	if err != nil {
+		return nil, err
+	}
+	r := denc.NewReader(p)
 	id := r.String()
 	if r.Err() != nil {
 		return nil, errno.ErrIO

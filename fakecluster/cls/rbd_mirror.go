@@ -100,7 +100,7 @@ func mirrorModeSet(release int) handler {
 			return nil, errno.ErrBusy
 		}
 		for _, key := range []string{wire.KeyMirrorMode, wire.KeyMirrorUUID, wire.KeyRemoteNamespace} {
-			dropKey(o, key)
+			o.RemoveOmap(key)
 		}
 		return nil, nil
 	}
@@ -253,7 +253,7 @@ func peerRemove(o Object, in *denc.Reader) ([]byte, error) {
 	if err := bad(in); err != nil {
 		return nil, err
 	}
-	dropKey(o, wire.PrefixMirrorPeer+uuid)
+	o.RemoveOmap(wire.PrefixMirrorPeer + uuid)
 	return nil, nil
 }
 
@@ -366,6 +366,6 @@ func imageMapRemove(o Object, in *denc.Reader) ([]byte, error) {
 	if err := bad(in); err != nil {
 		return nil, err
 	}
-	dropKey(o, wire.PrefixMirrorImageMap+id)
+	o.RemoveOmap(wire.PrefixMirrorImageMap + id)
 	return nil, nil
 }

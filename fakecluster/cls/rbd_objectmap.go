@@ -24,7 +24,11 @@ func readMap(o Object) (m wire.ObjectMap, err error) {
 	if size, _ := o.Stat(); !o.Exists() || size == 0 {
 		return m, errno.ErrNotFound
 	}
-	r := denc.NewReader(o.Read(0, 0))
+	p, err := o.Read(0, 0)
+	if err != nil {
+		return m, err
+	}
+	r := denc.NewReader(p)
 	m.Decode(r)
 	if r.Err() != nil {
 		return m, errno.ErrInvalid
@@ -87,8 +91,11 @@ func mapUpdate(o Object, in *denc.Reader) ([]byte, error) {
 		return nil, err
 	}
 	m, err := readMap(o)
+	if size, _ := o.Stat(); size == 0 {
+		err = errno.ErrInvalid // there is not even a header
+	}
 	if err != nil {
-		return nil, errno.ErrInvalid
+		return nil, err
 	}
 	if first >= end || end > m.Objects {
 		return nil, errno.ErrRange
@@ -103,9 +110,21 @@ func mapUpdate(o Object, in *denc.Reader) ([]byte, error) {
 		}
 	}
 	if changed {
-		writeMap(o, m)
+		writeBlocks(o, m, first, end)
 	}
 	return nil, nil
+}
+
+// writeBlocks writes the blocks in which some objects are, and their checksums.
+func writeBlocks(o Object, m wire.ObjectMap, first, end uint64) {
+	m.NoChecksums = false
+	p, n := m.Append(nil), uint64(len(m.Packed))
+	blocks := (n + wire.ObjectMapBlock - 1) / wire.ObjectMapBlock
+	sums := uint64(len(p)) - 4*blocks
+	data := sums - 12 - n // the footer begins with its length, the header's checksum and their number
+	from, to := first/4/wire.ObjectMapBlock, (end-1)/4/wire.ObjectMapBlock+1
+	o.Write(data+from*wire.ObjectMapBlock, p[data+from*wire.ObjectMapBlock:data+min(n, to*wire.ObjectMapBlock)])
+	o.Write(sums+4*from, p[sums+4*from:sums+4*to])
 }
 
 func mapSnapAdd(o Object, _ *denc.Reader) ([]byte, error) {

@@ -49,7 +49,10 @@ type oldHeader struct {
 // readOldHeader reads a header of format 1. To a method that writes, an object that
 // does not exist is an empty one.
 func readOldHeader(o Object) (h oldHeader, err error) {
-	p := o.Read(0, 0)
+	p, err := o.Read(0, 0)
+	if err != nil {
+		return h, err
+	}
 	if len(p) < oldHeaderSize {
 		return h, errno.ErrInvalid
 	}
@@ -182,7 +185,11 @@ func oldSnapRename(o Object, in *denc.Reader) ([]byte, error) {
 // oldMigrating reports whether a header of format 1, an object without features,
 // is marked as a migration's source; ErrNoDevice when it is no such header.
 func oldMigrating(o Object) (bool, error) {
-	switch string(o.Read(0, uint64(len(oldText)))) {
+	p, err := o.Read(0, uint64(len(oldText)))
+	if err != nil {
+		return false, err
+	}
+	switch string(p) {
 	case oldText:
 		return false, nil
 	case oldTextMigrating:

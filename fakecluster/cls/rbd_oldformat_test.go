@@ -10,6 +10,12 @@ import (
 )
 
 // newOldImage makes a header of format 1 without snapshots.
+// content returns what an object holds.
+func content(o *memory, off, n uint64) []byte {
+	p, _ := o.Read(off, n)
+	return p
+}
+
 func newOldImage(size uint64) *memory {
 	o := newMemory()
 	p := make([]byte, oldHeaderSize)
@@ -22,7 +28,7 @@ func newOldImage(size uint64) *memory {
 
 func TestSnapshotsOfFormat1(t *testing.T) {
 	c, o := caller{t, Standard(20), wire.Class}, newOldImage(4096)
-	before := bytes.Clone(o.Read(0, 0))
+	before := bytes.Clone(content(o, 0, 0))
 	c.ok(o, "snap_add", "one", uint64(1))
 	c.ok(o, "snap_add", "three", uint64(3))
 	c.fails(errno.ErrStale, o, "snap_add", "two", uint64(2))
@@ -46,8 +52,8 @@ func TestSnapshotsOfFormat1(t *testing.T) {
 	c.ok(o, "snap_remove", "first")
 	c.ok(o, "snap_remove", "three")
 	before[oldOffSeq] = 3
-	if !bytes.Equal(o.Read(0, 0), before) {
-		t.Errorf("% x\n% x", o.Read(0, 0), before)
+	if !bytes.Equal(content(o, 0, 0), before) {
+		t.Errorf("% x\n% x", content(o, 0, 0), before)
 	}
 }
 
@@ -76,12 +82,12 @@ func TestMigrationOfFormat1(t *testing.T) {
 	c.fails(errno.ErrExists, o, wire.MethodMigrationSet, m)
 	var got wire.MigrationSpec
 	got.Decode(c.ok(o, wire.MethodMigrationGet))
-	if got.ImageID != "b" || string(o.Read(0, 13)) != "<<< Migrating" {
-		t.Fatalf("%+v, %q", got, o.Read(0, 33))
+	if got.ImageID != "b" || string(content(o, 0, 13)) != "<<< Migrating" {
+		t.Fatalf("%+v, %q", got, content(o, 0, 33))
 	}
 	c.ok(o, wire.MethodMigrationRemove)
-	if string(o.Read(0, 9)) != "<<< Rados" {
-		t.Fatalf("%q", o.Read(0, 33))
+	if string(content(o, 0, 9)) != "<<< Rados" {
+		t.Fatalf("%q", content(o, 0, 33))
 	}
 	c.fails(errno.ErrNoDevice, newImageless(), wire.MethodMigrationGet)
 }

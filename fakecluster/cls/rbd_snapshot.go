@@ -244,7 +244,7 @@ func snapshotRemove(o Object, in *denc.Reader) ([]byte, error) {
 	}
 	headIsClone := p.Exists() && p.Overlap != nil
 	if p.Exists() && !headIsClone && !clones {
-		dropKey(o, wire.KeyParent)
+		o.RemoveOmap(wire.KeyParent)
 	}
 	mask := uint64(0)
 	if !clones && !headIsClone {
@@ -318,7 +318,7 @@ func snapshotSetLimit(o Object, in *denc.Reader) ([]byte, error) {
 			return true, nil
 		})
 	}
-	if err != nil && !missing(err) {
+	if err != nil {
 		return nil, err
 	}
 	if limit < count+uint64(len(old.snaps)) {

@@ -77,7 +77,7 @@ func removeStatuses(o Object, global string) error {
 		return notFoundIsNone(err)
 	}
 	for _, key := range append(keys, wire.MirrorStatusKey(global, "")) {
-		dropKey(o, key)
+		o.RemoveOmap(key)
 	}
 	return nil
 }

@@ -333,8 +333,8 @@ func (t *txn) writeFull(n uint64, d msgr2.Data) int32 {
 	if r := checkExtent(0, n); r != 0 {
 		return r
 	}
-	t.create()
-	if t.o.head.data.Size() > 0 {
+	t.ensure()
+	if t.o.head.data.Size() > 0 || t.req.Pool.Erasure {
 		t.truncate(0)
 	}
 	if n > 0 {
@@ -370,11 +370,13 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 	if r := checkExtent(e.Off, e.Len); r != 0 {
 		return r, e.Len
 	}
-	t.create()
+	t.ensure()
 	switch {
 	case e.Len > 0:
 		t.write(e.Off, d)
-	case e.Off > size && !old:
+	case e.Off <= size:
+		t.touch() // nothing is written, but that is
+	case !old:
 		t.truncate(e.Off)
 	}
 	return 0, e.Len
@@ -445,6 +447,7 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 	}
 	size := t.o.head.data.Size()
 	c := s.content.clone()
+	c.hasOmap = c.omap.Len() > 0 || len(c.omap.Header) > 0
 	if size := c.data.Size(); c.data.Stored() < size {
 		// What is copied is what was read: holes become zeros.
 		var whole store.Bytes

@@ -50,7 +50,7 @@ func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 		if !t.stored {
 			return msgr2.Data{}, noent
 		}
-		return msgr2.Data{}, compareXattr(t.at.xattrs[name], value, op.Xattr())
+		return msgr2.Data{}, compareXattr(t.at.xattrs[name], value, op.Xattr(), t.req.Release)
 	case wire.OpSetXattr:
 		if len(name) > maxXattrName {
 			return msgr2.Data{}, errno.ErrNameTooLong.Result() // a value has no limit
@@ -70,7 +70,7 @@ func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 func (t *txn) attributed() bool { return t.stored || t.req.Pool.Erasure }
 
 // compareXattr compares the request's value with the stored one, in this order.
-func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
+func compareXattr(stored, value []byte, a wire.XattrArg, release int) int32 {
 	var c int
 	switch a.Mode {
 	case wire.CmpModeString:
@@ -81,7 +81,11 @@ func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
 		if r.Err() != nil {
 			return inval
 		}
-		c = cmp.Compare(want, leadingNumber(stored))
+		have, ok := leadingNumber(stored, release)
+		if !ok {
+			return inval
+		}
+		c = cmp.Compare(want, have)
 	default:
 		return inval
 	}
@@ -108,15 +112,31 @@ func compareXattr(stored, value []byte, a wire.XattrArg) int32 {
 	return 1
 }
 
-// leadingNumber reads a number as C's atoll does: what does not belong to it ends it.
-func leadingNumber(p []byte) uint64 {
+// plainNumbers is the release from which on a number in an attribute begins with a
+// digit and fits; without a value it is 0.
+const plainNumbers = 20
+
+// leadingNumber reads a number as OSDs do: what does not belong to it ends it.
+// Those of old read it as C's atoll does.
+func leadingNumber(p []byte, release int) (n uint64, ok bool) {
+	if release >= plainNumbers {
+		if len(p) == 0 {
+			return 0, true
+		}
+		end := 0
+		for end < len(p) && p[end] >= '0' && p[end] <= '9' {
+			end++
+		}
+		n, err := strconv.ParseUint(string(p[:end]), 10, 64)
+		return n, err == nil
+	}
 	s := strings.TrimLeft(string(p), " \t\n\v\f\r")
 	end := 0
 	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || end == 0 && (s[0] == '-' || s[0] == '+')) {
 		end++
 	}
 	v, _ := strconv.ParseInt(s[:end], 10, 64) // too large is the largest
-	return uint64(v)
+	return uint64(v), true
 }
 
 // Limits of one answer: osd_max_omap_entries_per_request and
@@ -125,6 +145,11 @@ const (
 	maxOmapEntries = 1024
 	maxOmapBytes   = 1 << 30
 )
+
+// emptyOmapPages is the release from which on an OSD answers with no output at all
+// when it lists the pairs of an object that the same vector has made; those before
+// say ENOENT.
+const emptyOmapPages = 20
 
 // newOmap reports whether the object and its omap are made by this very vector.
 // Within a vector that writes, an object that is not there has an empty omap; one
@@ -150,7 +175,10 @@ func (t *txn) stepOmapRead(op *wire.Op) (msgr2.Data, int32) {
 		if in.Decode(r); r.Err() != nil {
 			return msgr2.Data{}, inval
 		}
-		if t.newOmap() {
+		switch {
+		case t.newOmap() && t.req.Release >= emptyOmapPages:
+			return msgr2.Data{}, 0
+		case t.newOmap():
 			return msgr2.Data{}, noent
 		}
 		page := t.omapPage(in.After, in.Prefix, in.Max)
@@ -231,7 +259,7 @@ func (t *txn) stepOmapWrite(op *wire.Op) int32 {
 	r := reader(op)
 	switch op.Code {
 	case wire.OpOmapSetVals:
-		t.create() // before it is known what is to be set
+		t.ensure() // before it is known what is to be set
 		m := wire.DecodeOmap(r)
 		if r.Err() != nil {
 			return inval

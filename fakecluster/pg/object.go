@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -46,22 +47,22 @@ func (o *Object) Stat() (size uint64, mtime time.Time) {
 // Version returns the object's user version.
 func (o *Object) Version() uint64 { return o.t.at.version }
 
-// Read returns up to n bytes from off; n 0 means all.
+// Read returns up to n bytes from off; n 0 means all. Of what the same vector has
+// made nothing is there: ErrNotFound.
 //
 // The shards of erasure coded pools are not read while a method waits.
-func (o *Object) Read(off, n uint64) []byte {
+func (o *Object) Read(off, n uint64) ([]byte, error) {
 	if o.t.req.Pool.Erasure {
-		o.refused(notsup)
-		return nil
+		return nil, errno.ErrNotSupported
 	}
 	size := o.t.size()
 	if n == 0 {
 		n = size
 	}
 	if !o.t.stored && off < size {
-		o.refused(noent) // nothing is there before the vector is done
+		return nil, errno.ErrNotFound
 	}
-	return o.t.readData(off, n).Bytes()
+	return o.t.readData(off, n).Bytes(), nil
 }
 
 // Extents returns the written parts of a range.
@@ -150,13 +151,17 @@ func (o *Object) RemoveXattr(name string) {
 func (o *Object) Omap(key string) ([]byte, bool) { return o.t.omap().Get(key) }
 
 // OmapPage returns up to limit pairs whose keys are above after and begin with
-// prefix, and whether there are more.
-func (o *Object) OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool) {
-	if o.t.newOmap() {
-		o.refused(noent)
+// prefix, and whether there are more. It fails for an object that the same vector
+// has made.
+func (o *Object) OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool, err error) {
+	switch {
+	case o.t.newOmap() && o.t.req.Release >= emptyOmapPages:
+		return nil, nil, false, errno.ErrIO // a class cannot make sense of nothing
+	case o.t.newOmap():
+		return nil, nil, false, errno.ErrNotFound
 	}
 	p := o.t.omapPage(after, prefix, limit)
-	return p.Keys, p.Values, p.More
+	return p.Keys, p.Values, p.More, nil
 }
 
 // OmapHeader returns the omap's header.

@@ -374,7 +374,7 @@ const errorsInLog = 18
 func (g *Group) logError(r *Request, result int32) {
 	g.version++
 	d := &dup{result: result, version: wire.EVersion{Version: g.version, Epoch: r.Epoch}}
-	if r.Op.Flags&wire.FlagReturnVec != 0 || r.Release >= errorsInLog {
+	if r.Op.Flags&wire.FlagReturnVec != 0 || result < 0 && r.Release >= errorsInLog {
 		d.ops = slices.Clone(r.Op.Ops)
 	}
 	g.remember(r.Op.ReqID, d)
@@ -392,8 +392,8 @@ func (t *txn) sealOutputs(result int32) int32 {
 	}
 	for i := range ops {
 		if ops[i].Data.Len() > maxReturnVec {
-			ops[i].Data, ops[i].Rval = msgr2.Data{}, errno.ErrOverflow.Result()
-			return errno.ErrOverflow.Result()
+			result = errno.ErrOverflow.Result()
+			ops[i].Data, ops[i].Rval = msgr2.Data{}, result
 		}
 	}
 	return result

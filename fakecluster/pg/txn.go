@@ -159,10 +159,17 @@ func (c *content) clone() content {
 	return n
 }
 
-// create makes the head if it is not there.
+// create makes the head if it is not there. It counts as a change in any case.
 func (t *txn) create() {
 	t.touch()
 	t.o.exists, t.o.whiteout = true, false
+}
+
+// ensure makes the head if it is not there.
+func (t *txn) ensure() {
+	if !t.o.exists {
+		t.create()
+	}
 }
 
 func (t *txn) saveData() {

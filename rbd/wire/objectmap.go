@@ -9,8 +9,8 @@ import (
 // MaxObjectMapObjects is the most objects that an object map may have.
 const MaxObjectMapObjects = 256_000_000
 
-// objectMapBlock is how many data bytes one checksum covers.
-const objectMapBlock = 4096
+// ObjectMapBlock is how many data bytes one checksum covers.
+const ObjectMapBlock = 4096
 
 // ObjectMap is BitVector<2>: two bits an object, the first in the highest bits
 // of the first byte. It is the body of an rbd_object_map object and the payload
@@ -35,11 +35,11 @@ func (m ObjectMap) Append(b []byte) []byte {
 	if m.NoChecksums {
 		return denc.AppendU32(b, 0)
 	}
-	blocks := (len(m.Packed) + objectMapBlock - 1) / objectMapBlock
+	blocks := (len(m.Packed) + ObjectMapBlock - 1) / ObjectMapBlock
 	b = denc.AppendU32(b, uint32(8+4*blocks))
 	b = denc.AppendU32(denc.AppendU32(b, headerCRC), uint32(blocks))
 	for i := range blocks {
-		b = denc.AppendU32(b, denc.CRC32C(0, m.Packed[i*objectMapBlock:min(len(m.Packed), (i+1)*objectMapBlock)]))
+		b = denc.AppendU32(b, denc.CRC32C(0, m.Packed[i*ObjectMapBlock:min(len(m.Packed), (i+1)*ObjectMapBlock)]))
 	}
 	return b
 }
@@ -73,9 +73,9 @@ func (m *ObjectMap) Decode(r *denc.Reader) {
 	}
 	ok := foot.U32() == denc.CRC32C(0, head)
 	blocks := foot.Count(4)
-	ok = ok && blocks == (len(data)+objectMapBlock-1)/objectMapBlock
+	ok = ok && blocks == (len(data)+ObjectMapBlock-1)/ObjectMapBlock
 	for i := 0; ok && i < blocks; i++ {
-		ok = foot.U32() == denc.CRC32C(0, data[i*objectMapBlock:min(len(data), (i+1)*objectMapBlock)])
+		ok = foot.U32() == denc.CRC32C(0, data[i*ObjectMapBlock:min(len(data), (i+1)*ObjectMapBlock)])
 	}
 	if !ok || foot.Err() != nil {
 		r.Failf("object map has a wrong checksum")
