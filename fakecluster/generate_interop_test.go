@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
@@ -27,7 +28,9 @@ type maker struct {
 	keyed         bool // the step under way sets keys
 	alone         bool // the step under way has but one operation
 	object        string
-	fresh         int // objects made for vectors of their own
+	fresh         int       // objects made for vectors of their own
+	spent         bool      // the last write was to an object that nothing may touch again
+	waiting       []rawStep // what comes next
 
 	last struct { // the last plain write
 		off    uint64
@@ -47,6 +50,16 @@ func pick[T any](m *maker, l ...T) T { return l[m.r.IntN(len(l))] }
 
 // step makes the next step.
 func (m *maker) step() rawStep {
+	if len(m.waiting) == 0 {
+		st := m.make()
+		m.waiting = append(m.waiting, st)
+	}
+	st := m.waiting[0]
+	m.waiting = m.waiting[1:]
+	return st
+}
+
+func (m *maker) make() rawStep {
 	st := rawStep{Do: "op", Snap: snapHead, Seq: snapNone, Mtime: 1_000_000_000 + m.r.Uint32N(1000)}
 	st.Object = fmt.Sprint("o", m.r.IntN(4))
 	switch n := m.r.IntN(1000); {
@@ -60,7 +73,7 @@ func (m *maker) step() rawStep {
 		}
 		m.gone[i] = true
 		return rawStep{Do: "unsnap", Snap: i, Seq: snapNone}
-	case n < 50:
+	case n < 50 && !m.spent:
 		return rawStep{Do: "again", Snap: snapHead, Seq: snapNone}
 	case n < 60:
 		return rawStep{Do: "events", Snap: snapHead, Seq: snapNone}
@@ -103,8 +116,10 @@ func (m *maker) finish(st *rawStep) {
 	if m.writes {
 		m.context(st)
 		// What comes before a copy is done twice, and answered twice.
+		m.spent = false
 		if m.chance(12) && !m.copied {
 			st.Flags |= wire.FlagReturnVec
+			m.spend(st)
 		}
 		if m.chance(5) {
 			st.Flags |= wire.FlagOrderSnap
@@ -147,6 +162,36 @@ func (m *maker) unread(st *rawStep) {
 			written = true
 		}
 	}
+}
+
+// spend gives a write whose answer may get too long an object of its own. An OSD
+// refuses such a write when it has taken the object for written already: it goes on
+// with a state that its store does not have, and dies when it writes to that.
+func (m *maker) spend(st *rawStep) {
+	if !slices.ContainsFunc(st.Ops, func(o rawOp) bool { return !brief(o) }) {
+		return
+	}
+	m.fresh++
+	m.spent = true
+	st.Object = fmt.Sprint(st.Object, "-", m.fresh)
+	n := 1 + m.r.IntN(400)
+	m.waiting = append(m.waiting, rawStep{
+		Do: "op", Object: st.Object, Space: st.Space, Key: st.Key, Snap: snapHead, Seq: snapNone, Mtime: st.Mtime, Flags: wire.FlagWrite,
+		Ops: []rawOp{
+			ranged("write", wire.OpWrite, uint64(m.r.IntN(40)), uint64(n), fill(m.letter(), n)),
+			m.xattr("setxattr", wire.OpSetXattr),
+			named("omapset", wire.OpOmapSetVals, nil, wire.AppendOmap(nil, map[string][]byte{m.key(): m.value(), m.key(): m.value()})),
+		},
+	})
+}
+
+// brief reports whether what an operation returns is short for sure.
+func brief(o rawOp) bool {
+	switch o.Code {
+	case wire.OpStat, wire.OpCmpXattr, wire.OpAssertVer, wire.OpCmpExt, wire.OpOmapCmp:
+		return true
+	}
+	return o.Code.IsWrite()
 }
 
 // context gives a write a snap context: mostly all snapshots there are.

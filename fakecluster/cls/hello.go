@@ -86,7 +86,7 @@ func writeReturnData(o Object, in *denc.Reader) ([]byte, error) {
 // writeTooMuch answers with more than fits into a write's reply.
 func writeTooMuch(o Object, _ *denc.Reader) ([]byte, error) {
 	o.SetXattr("foo", []byte("bar"))
-	return bytes.Repeat([]byte("much more "), 52), positive(42)
+	return bytes.Repeat([]byte("you should not see this because it is toooooo long. "), 10), positive(42)
 }
 
 func turnItTo11(o Object, in *denc.Reader) ([]byte, error) {
