@@ -26,6 +26,7 @@ type maker struct {
 	first         bool // the operation under way is the step's first
 	copied        bool // the step under way copies from another
 	keyed         bool // the step under way sets keys
+	asked         bool // the step under way reads an omap's header
 	alone         bool // the step under way has but one operation
 	object        string
 	fresh         int       // objects made for vectors of their own
@@ -222,7 +223,7 @@ func (m *maker) context(st *rawStep) {
 }
 
 func (m *maker) vector(st *rawStep) {
-	m.writes, m.reads, m.copied, m.keyed, m.object = false, false, false, false, st.Object
+	m.writes, m.reads, m.copied, m.keyed, m.asked, m.object = false, false, false, false, false, st.Object
 	n := 1
 	if m.chance(50) {
 		n = 1 + m.r.IntN(5)
