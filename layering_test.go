@@ -14,14 +14,14 @@ const module = "github.com/rbdm/rbdm/"
 
 // layers lists the folders from the bottom up, and what each may import besides
 // itself. Wire packages of a layer are leaves: they stand apart because the fake
-// cluster shares them, and nothing else of that layer.
+// cluster shares them, and of that layer nothing else but the arithmetic of rbd/layout.
 var layers = map[string][]string{
 	"msgr2":       {},
 	"rados":       {"msgr2"},
 	"journal":     {"msgr2", "rados"},
 	"rbd":         {"msgr2", "rados", "journal"},
 	"mirror":      {"msgr2", "rados", "journal", "rbd"},
-	"fakecluster": {"msgr2", "rados/crush", "rados/osdmap", "rados/wire", "rados/errno", "rados/cls", "rbd/wire", "journal/wire"},
+	"fakecluster": {"msgr2", "rados/crush", "rados/osdmap", "rados/wire", "rados/errno", "rados/cls", "rbd/wire", "rbd/layout", "journal/wire"},
 	"cmd":         {"msgr2", "rados", "journal", "rbd", "mirror", "fakecluster"},
 	"anycluster":  {"msgr2", "rados", "fakecluster"},    // for tests
 	"scripts":     {"msgr2", "rados", "journal", "rbd"}, // tools for measuring

@@ -12,6 +12,7 @@ import (
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/osdmap"
 	"github.com/rbdm/rbdm/rados/wire"
+	"github.com/rbdm/rbdm/rbd/layout"
 	rbdwire "github.com/rbdm/rbdm/rbd/wire"
 )
 
@@ -41,6 +42,7 @@ type image struct {
 
 	size, features, opFeatures uint64
 	order                      uint8
+	layout                     layout.Layout
 	prefix                     string
 	snaps                      []rbdwire.SnapshotRecord // ascending
 	seq                        uint64
@@ -94,6 +96,10 @@ func (i *image) refresh() errno.Errno {
 	if i.order < 12 || i.order > 26 || i.prefix == "" {
 		return errno.ErrIO
 	}
+	var err error
+	if i.layout, err = layout.New(i.order, u64(rbdwire.KeyStripeUnit), u64(rbdwire.KeyStripeCount)); err != nil {
+		return errno.ErrIO
+	}
 	return 0
 }
 
@@ -108,10 +114,7 @@ func (i *image) snapc() wire.SnapContext {
 
 func (i *image) has(feature uint64) bool { return i.features&feature != 0 }
 
-func (i *image) objects(size uint64) uint64 {
-	n := uint64(1) << i.order
-	return (size + n - 1) / n
-}
+func (i *image) object(k uint64) string { return fmt.Sprintf("%s.%016x", i.prefix, k) }
 
 func (i *image) mapName(snap uint64) string {
 	if snap == wire.SnapHead {

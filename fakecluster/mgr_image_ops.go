@@ -216,8 +216,8 @@ func (h *inhouse) removeImage(ctx context.Context, at where, id, name string, fr
 	return 0
 }
 
-// removable tells why an image cannot be removed; 0 when it can.
-func (i *image) removable(fromTrash bool) errno.Errno {
+// unused tells whether nobody has an image open: ErrBusy when somebody has.
+func (i *image) unused() errno.Errno {
 	ops, e := i.h.operate(i.at, i.header(), wire.SnapContext{}, wire.Op{Code: wire.OpListWatchers})
 	if e != 0 {
 		return e
@@ -225,6 +225,14 @@ func (i *image) removable(fromTrash bool) errno.Errno {
 	var l wire.WatcherList
 	if l.Decode(denc.NewReader(ops[0].Data.Bytes())); len(l.Watchers) > 0 {
 		return errno.ErrBusy
+	}
+	return 0
+}
+
+// removable tells why an image cannot be removed; 0 when it can.
+func (i *image) removable(fromTrash bool) errno.Errno {
+	if e := i.unused(); e != 0 {
+		return e
 	}
 	switch {
 	case i.has(rbdwire.FeatureNonPrimary) && !fromTrash:
@@ -391,9 +399,9 @@ func (i *image) flatten(ctx context.Context, progress func(done, total uint64) b
 	if i.parent.Overlap == nil {
 		return errno.ErrInvalid
 	}
-	n := i.objects(min(i.size, *i.parent.Overlap))
+	n := i.layout.Objects(min(i.size, *i.parent.Overlap))
 	for k := range n {
-		if e := i.copyup(k); e != 0 {
+		if e := i.fill(k, i.inherited(k)); e != 0 {
 			return e
 		}
 		if !progress(k+1, n) {
@@ -408,89 +416,4 @@ func (i *image) flatten(ctx context.Context, progress func(done, total uint64) b
 		e = 0
 	}
 	return e
-}
-
-func (i *image) object(k uint64) string { return fmt.Sprintf("%s.%016x", i.prefix, k) }
-
-// copyup writes the parent's data into an object that is not there. Snapshots
-// are to show it, too: it is written as if it had been before all of them.
-func (i *image) copyup(k uint64) errno.Errno {
-	if _, e := i.h.operate(i.data, i.object(k), wire.SnapContext{}, wire.Op{Code: wire.OpStat}); e != errno.ErrNotFound {
-		return e
-	}
-	size := uint64(1) << i.order
-	from := k * size
-	p, e := i.h.readParent(i.parent, from, min(size, *i.parent.Overlap-from))
-	if e != 0 || len(p) == 0 {
-		return e
-	}
-	if e := i.h.rbd(i.data, i.object(k), rbdwire.MethodCopyup, p); e != 0 {
-		return e
-	}
-	if !i.has(rbdwire.FeatureObjectMap) {
-		return 0
-	}
-	// It is new in the oldest snapshot and unchanged since.
-	state := rbdwire.ObjectExists
-	mark := func(snap uint64) errno.Errno {
-		in := denc.AppendU8(denc.AppendU64(denc.AppendU64(nil, k), k+1), state)
-		if i.has(rbdwire.FeatureFastDiff) {
-			state = rbdwire.ObjectExistsClean
-		}
-		return i.h.rbd(i.at, i.mapName(snap), rbdwire.MethodObjectMapUpdate, denc.AppendBool(in, false))
-	}
-	for _, s := range i.snaps {
-		if k < i.objects(s.Size) {
-			_ = mark(s.ID)
-		}
-	}
-	return mark(wire.SnapHead)
-}
-
-// readParent reads a range of a parent's snapshot; nil when nothing is there.
-func (h *inhouse) readParent(p rbdwire.Parent, off, n uint64) ([]byte, errno.Errno) {
-	i, e := h.openImage(where{p.Pool, p.Namespace}, p.ImageID)
-	if e != 0 {
-		return nil, e
-	}
-	if i.has(rbdwire.FeatureStriping) {
-		return nil, errno.ErrNotSupported
-	}
-	var snap *rbdwire.SnapshotRecord
-	for k := range i.snaps {
-		if i.snaps[k].ID == p.SnapID {
-			snap = &i.snaps[k]
-		}
-	}
-	if snap == nil {
-		return nil, errno.ErrNotFound
-	}
-	out, found := make([]byte, n), false
-	size := uint64(1) << i.order
-	for at := off; at < off+n; {
-		k, in := at/size, at%size
-		m := min(size-in, off+n-at)
-		op := wire.Op{Code: wire.OpRead}
-		op.SetExtent(wire.Extent{Off: in, Len: m})
-		ops, e := h.operateAt(i.data, i.object(k), snap.ID, wire.SnapContext{}, op)
-		switch {
-		case e == 0:
-			found = true
-			copy(out[at-off:], ops[0].Data.Bytes())
-		case e != errno.ErrNotFound:
-			return nil, e
-		case i.parent.Pool >= 0 && snap.ParentOverlap != nil && at < *snap.ParentOverlap:
-			q, e := h.readParent(i.parent, at, min(m, *snap.ParentOverlap-at))
-			if e != 0 {
-				return nil, e
-			}
-			found = found || q != nil
-			copy(out[at-off:], q)
-		}
-		at += m
-	}
-	if !found {
-		return nil, 0
-	}
-	return out, 0
 }

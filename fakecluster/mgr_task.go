@@ -2,7 +2,6 @@ package fakecluster
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -33,9 +32,10 @@ const (
 
 // States of a migration (cls::rbd::MigrationState).
 const (
-	migrationPrepared  = 2
-	migrationExecuting = 3
-	migrationExecuted  = 4
+	migrationPrepared  uint8 = 2
+	migrationExecuting uint8 = 3
+	migrationExecuted  uint8 = 4
+	migrationAborting  uint8 = 5
 )
 
 // task is something that the manager does to an image in the background.
@@ -410,8 +410,12 @@ func (s *support) execute(t *task) error {
 		e = h.removeImage(ctx, t.at, t.imageID, t.image, false)
 	case taskTrashRemove:
 		e = h.trashRemove(ctx, t.at, t.imageID, false)
-	default:
-		return errMigration
+	case taskExecute:
+		e = h.migrate(ctx, t.at, t.imageID, progress)
+	case taskCommit:
+		e = h.commitMigration(ctx, t.at, t.imageID)
+	case taskAbort:
+		e = h.abortMigration(ctx, t.at, t.imageID, t.image)
 	}
 	if e == 0 || e == errno.ErrNotFound {
 		return nil
@@ -419,19 +423,16 @@ func (s *support) execute(t *task) error {
 	return taskError(t, e)
 }
 
-// errMigration says what this manager cannot do. Its image stays as it is, for
-// a client that executes, commits or aborts the migration itself.
-var errMigration = errors.New("[errno 95] RBD error (fakecluster's manager does not migrate images: use rbd migration)")
-
 // taskError puts an error as RBD's Python binding does.
 func taskError(t *task, e errno.Errno) error {
 	kind := map[errno.Errno]string{
 		errno.ErrBusy: "RBD image is busy", errno.ErrNotEmpty: "RBD image has snapshots", errno.ErrPermission: "RBD permission error",
-		errno.ErrInvalid: "RBD invalid argument", errno.ErrCanceled: "RBD operation canceled",
+		errno.ErrInvalid: "RBD invalid argument", errno.ErrCanceled: "RBD operation canceled", errno.ErrNotSupported: "RBD operation not supported",
 	}[e]
 	if kind == "" {
 		kind = "RBD error"
 	}
-	what := map[string]string{taskFlatten: "error flattening image", taskRemove: "error removing image", taskTrashRemove: "error deleting image from trash"}[t.action]
+	what := map[string]string{taskFlatten: "error flattening image", taskRemove: "error removing image", taskTrashRemove: "error deleting image from trash",
+		taskExecute: "error executing migration", taskCommit: "error committing migration", taskAbort: "error aborting migration"}[t.action]
 	return fmt.Errorf("[errno %d] %s (%s)", int32(e), kind, what)
 }

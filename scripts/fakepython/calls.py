@@ -4,6 +4,7 @@ addresses) is made equal, so that the output of two clusters can be compared."""
 
 import datetime
 import json
+import os
 import re
 import subprocess
 import sys
@@ -661,6 +662,97 @@ def migration_calls(r, io):
     r.remove(io, 'moved')
 
 
+def task_calls(c, r, io):
+    """Tasks of the manager, to their end, and what has become of the images."""
+    def task(what, name, arg='image_spec'):
+        def add():
+            code, out, status = c.mgr_command(json.dumps({'prefix': 'rbd task add ' + what, arg: '%s/%s' % (POOL + '2', name)}), b'')
+            return code, json.loads(out)['message'] if code == 0 else plain(out), status
+        call('task', lambda: (what, name) + add())
+        for _ in range(200):
+            code, out, _ = c.mgr_command(json.dumps({'prefix': 'rbd task list'}), b'')
+            if code or json.loads(out) == []:
+                return
+            time.sleep(0.1)
+        call('unfinished', lambda: [t.get('retry_message') for t in json.loads(out)])
+
+    def look(name, extents=True):
+        """All of an image and of its snapshots, and whether its maps are right. Which zeros
+        a copy of a clone has written, and which it left out, is not compared."""
+        with rbd.Image(io, name) as i:
+            call('look', lambda: [name, i.size(), i.read(0, i.size()), [s['name'] for s in i.list_snaps()], i.flags() if i.features() & rbd.RBD_FEATURE_OBJECT_MAP else 0])
+            if extents:
+                found = []
+                i.diff_iterate(0, i.size(), None, lambda *e: found.append(e))
+                call('diff', lambda: found)
+            for snap in [s['name'] for s in i.list_snaps()]:
+                with rbd.Image(io, name, snapshot=snap) as s:
+                    call('look', lambda: [name, snap, s.size(), s.read(0, s.size())])
+
+    def write(name):
+        with rbd.Image(io, name) as i:
+            i.write(b'first' * 3000, 1 << 20)
+            i.create_snap('one')
+            i.resize(5 << 20)
+            i.write(b'second' * 5000, (4 << 20) + 777)
+            i.discard(1 << 20, 4096)
+            i.create_snap('two')
+            i.resize(4 << 20)
+            i.write(b'third', 3 << 20)
+
+    r.create(io, 'tm', 4 << 20, order=20, features=FEATURES)
+    write('tm')
+    for moved in [dict(order=20), dict(order=21, stripe_unit=65536, stripe_count=2)]:
+        call('prepare', lambda: r.migration_prepare(io, 'tm', io, 'moved', features=FEATURES, **moved))
+        look('moved')
+        task('migration commit', 'moved')
+        task('migration abort', 'moved')
+        look('tm')
+        call('prepare', lambda: r.migration_prepare(io, 'tm', io, 'moved', features=FEATURES, **moved))
+        with rbd.Image(io, 'moved') as i:
+            i.write(b'meanwhile', (1 << 20) + 5)
+            i.create_snap('three')
+        task('migration execute', 'moved')
+        task('migration execute', 'moved')
+        look('moved')
+        task('migration commit', 'moved')
+        look('moved')
+        call('trash', lambda: [t['name'] for t in r.trash_list(io)])
+        with rbd.Image(io, 'moved') as i:
+            i.remove_snap('three')
+        r.rename(io, 'moved', 'tm')
+    with rbd.Image(io, 'tm') as i:
+        i.protect_snap('two')
+    r.clone(io, 'tm', 'two', io, 'child', features=FEATURES)
+    write('child')
+    look('child')
+    for order in [20, 19]:
+        call('prepare', lambda: r.migration_prepare(io, 'child', io, 'moved', features=FEATURES, order=order))
+        task('migration execute', 'moved')
+        task('migration commit', 'moved')
+        look('moved', extents=False)
+        with rbd.Image(io, 'moved') as i:
+            call('parent', lambda: i.parent_info())
+        r.rename(io, 'moved', 'child')
+    task('flatten', 'child')
+    r.clone(io, 'tm', 'two', io, 'second', features=FEATURES)
+    task('flatten', 'second')
+    look('second')
+    task('remove', 'second')
+    task('remove', 'child')
+    with rbd.Image(io, 'child') as i:
+        for s in list(i.list_snaps()):
+            i.remove_snap(s['name'])
+    r.trash_move(io, 'child')
+    with rbd.Image(io, 'tm') as i:
+        i.unprotect_snap('two')
+        for s in list(i.list_snaps()):
+            i.remove_snap(s['name'])
+    task('remove', 'tm')
+    task('trash remove', next((t['id'] for t in r.trash_list(io)), 'none'), 'image_id_spec')
+    call('left', lambda: [i for i in r.list(io) if i in ('tm', 'child', 'second', 'moved')])
+
+
 def mirror_calls(r, io):
     call('mode', r.mirror_mode_get, io)
     call('mode_set', r.mirror_mode_set, io, rbd.RBD_MIRROR_MODE_IMAGE)
@@ -733,6 +825,9 @@ def service_calls(c):
 
 
 def section(name, f, *args):
+    only = os.environ.get('RBDM_SECTIONS')
+    if only and name not in only.split(','):
+        return
     print('==', name)
     try:
         f(*args)
@@ -762,6 +857,7 @@ with CLUSTER.open_ioctx(POOL + '2') as ctx:
     section('trash', trash_calls, R, ctx)
     section('group', group_calls, R, ctx)
     section('migration', migration_calls, R, ctx)
+    section('tasks', task_calls, CLUSTER, R, ctx)
     section('mirror', mirror_calls, R, ctx)
 section('services', service_calls, CLUSTER)
 CLUSTER.delete_pool(POOL)
