@@ -144,7 +144,9 @@ func (c *Cluster) removePoolSnap(id int64, name string) errno.Errno {
 				}
 			}
 			p.Snaps = snaps
-			p.SnapSeq++
+			if c.opt.release < 20 {
+				p.SnapSeq++
+			}
 			p.SnapEpoch = c.osdmap.Epoch + 1
 		})
 		return 0

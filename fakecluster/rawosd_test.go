@@ -41,6 +41,7 @@ type rawConn struct {
 	waiting map[uint64]chan *wire.OSDOpReply
 	watches map[uint64]chan *wire.WatchNotify // by the part of cookies that a script has
 	dead    chan struct{}
+	why     error // of its end; before dead is closed
 }
 
 // errNoAnswer says that an OSD did not answer for a while, errDied that its
@@ -191,7 +192,10 @@ func (r *rawConn) HandleMessage(_ *msgr2.Conn, m *msgr2.Message) {
 }
 
 // HandleReset implements msgr2.Handler.
-func (r *rawConn) HandleReset(*msgr2.Conn, error) { close(r.dead) }
+func (r *rawConn) HandleReset(_ *msgr2.Conn, err error) {
+	r.why = err
+	close(r.dead)
+}
 
 // do sends m to the OSD of its group and returns the answer. The tid is the
 // request's when that is not 0.
@@ -217,7 +221,7 @@ func (c *rawCluster) do(ctx context.Context, m *wire.OSDOp, patience time.Durati
 		Front: m.Append(nil), Data: m.Payload(),
 	})
 	if err != nil {
-		return nil, errDied
+		return nil, fmt.Errorf("%w: %v", errDied, err)
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -225,7 +229,7 @@ func (c *rawCluster) do(ctx context.Context, m *wire.OSDOp, patience time.Durati
 	case rep := <-ch:
 		return rep, nil
 	case <-r.dead:
-		return nil, errDied
+		return nil, fmt.Errorf("%w: %v", errDied, r.why)
 	case <-timer.C:
 		return nil, errNoAnswer
 	}

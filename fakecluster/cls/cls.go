@@ -44,6 +44,8 @@ type Object interface {
 	// The keys of an object that the same vector has made cannot be listed.
 	OmapPage(after, prefix string, limit uint64) (keys []string, values map[string][]byte, more bool, err error)
 	SetOmap(key string, v []byte)
+	// SetOmaps sets the values of keys, which may be none.
+	SetOmaps(values map[string][]byte)
 	RemoveOmap(key string)
 	OmapHeader() []byte
 	SetOmapHeader(v []byte)

@@ -31,7 +31,9 @@ func helloMethods() map[string]method {
 		// A writer may not read, nor a reader write.
 		"bad_reader": write(func(o Object, _ *denc.Reader) ([]byte, error) {
 			size, _ := o.Stat()
-			o.Read(size, 1) // may be refused for another reason
+			if _, err := o.Read(size, 1); errors.Is(err, errno.ErrNotSupported) {
+				return nil, err // before the OSD sees who reads
+			}
 			return nil, errno.ErrIO
 		}),
 		"bad_writer": read(func(Object, *denc.Reader) ([]byte, error) { return nil, errno.ErrIO }),

@@ -88,10 +88,14 @@ func (m *memory) OmapPage(after, prefix string, limit uint64) (keys []string, va
 }
 
 func (m *memory) SetOmap(key string, v []byte) { m.exists, m.omap[key] = true, slices.Clone(v) }
-func (m *memory) RemoveOmap(key string)        { delete(m.omap, key) }
-func (m *memory) OmapHeader() []byte           { return nil }
-func (m *memory) SetOmapHeader([]byte)         { m.exists = true }
-func (m *memory) ClearOmap()                   { clear(m.omap) }
+func (m *memory) SetOmaps(values map[string][]byte) {
+	m.exists = true
+	maps.Copy(m.omap, values)
+}
+func (m *memory) RemoveOmap(key string) { delete(m.omap, key) }
+func (m *memory) OmapHeader() []byte    { return nil }
+func (m *memory) SetOmapHeader([]byte)  { m.exists = true }
+func (m *memory) ClearOmap()            { clear(m.omap) }
 
 func (m *memory) Client() (entity.Name, entity.Addr) { return m.client, m.addr }
 func (m *memory) Watchers() []wire.Watcher           { return m.watchers }

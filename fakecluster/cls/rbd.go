@@ -393,14 +393,14 @@ func metadataList(o Object, in *denc.Reader) ([]byte, error) {
 }
 
 func metadataSet(o Object, in *denc.Reader) ([]byte, error) {
-	pairs := denc.Map(in, 8, text, blob)
+	pairs := map[string][]byte{}
+	for k, v := range denc.Map(in, 8, text, blob) {
+		pairs[wire.PrefixMetadata+k] = v
+	}
 	if err := bad(in); err != nil {
 		return nil, err
 	}
-	o.Create()
-	for k, v := range pairs {
-		o.SetOmap(wire.PrefixMetadata+k, v)
-	}
+	o.SetOmaps(pairs)
 	return nil, nil
 }
 

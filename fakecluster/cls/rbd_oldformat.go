@@ -101,9 +101,6 @@ func (h *oldHeader) named(name string) int {
 }
 
 func oldSnapList(o Object, _ *denc.Reader) ([]byte, error) {
-	if err := exists(o); err != nil {
-		return nil, err
-	}
 	h, err := readOldHeader(o)
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ func TestSnapshotsOfFormat1(t *testing.T) {
 
 func TestHeadersOfFormat1ThatAreNone(t *testing.T) {
 	c := caller{t, Standard(20), wire.Class}
-	c.fails(errno.ErrNotFound, newMemory(), "snap_list")
+	c.fails(errno.ErrInvalid, newMemory(), "snap_list")
 	short := newOldImage(0)
 	short.Truncate(oldHeaderSize - 1)
 	c.fails(errno.ErrInvalid, short, "snap_list")

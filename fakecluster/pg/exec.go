@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -121,9 +122,9 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		switch {
 		case v == 0:
 			return msgr2.Data{}, inval
-		case v < t.at.version:
+		case v < t.now().version:
 			return msgr2.Data{}, errno.ErrRange.Result()
-		case v > t.at.version:
+		case v > t.now().version:
 			return msgr2.Data{}, errno.ErrOverflow.Result()
 		}
 		return msgr2.Data{}, 0
@@ -454,10 +455,32 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 		whole.Write(0, c.data.Read(0, size))
 		c.data = whole
 	}
+	if t.removed != nil && t.o.stored() {
+		c.keep(t.removed)
+	}
 	t.replace(c)
 	t.copied, t.copiedTime = s.Version, s.content.mtime
+	t.o.head.version, t.o.head.mtime = t.copied, t.copiedTime
 	t.modified = t.modified.Add(0, size)
 	return 0
+}
+
+// keep adds the old attributes and keys that c does not replace. An OSD that takes
+// away what a vector has made forgets that the vector took away something before, and
+// so it stays in the store.
+func (c *content) keep(old *content) {
+	xattrs := map[string][]byte{}
+	maps.Copy(xattrs, old.xattrs)
+	maps.Copy(xattrs, c.xattrs)
+	c.xattrs = xattrs
+	omap := old.omap.Clone()
+	for k, v := range c.omap.From("") {
+		omap.Set(k, v)
+	}
+	if c.hasOmap {
+		omap.Header = c.omap.Header
+	}
+	c.omap = omap
 }
 
 // Source takes what a copy-from of another object copies.

@@ -181,6 +181,16 @@ func (o *Object) SetOmap(key string, v []byte) {
 	}
 }
 
+// SetOmaps sets the values of keys, which may be none.
+func (o *Object) SetOmaps(values map[string][]byte) {
+	if !o.refused(o.t.keyless()) {
+		o.t.markOmap()
+		for k, v := range values {
+			o.t.setOmap(k, v)
+		}
+	}
+}
+
 // RemoveOmap removes a key, if the object is there.
 func (o *Object) RemoveOmap(key string) {
 	if !o.refused(o.t.keyless()) && o.t.o.exists {

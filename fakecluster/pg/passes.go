@@ -17,10 +17,11 @@ import (
 
 // passes is what a vector keeps from one execution to the next.
 type passes struct {
-	inputs, outputs []msgr2.Data
-	faults          []int32 // what Request.Fail said
-	ready           []bool  // the data that the operation reads was read
-	waits           bool    // data is to be read for this pass
+	inputs  []wire.Op
+	outputs []msgr2.Data
+	faults  []int32 // what Request.Fail said
+	ready   []bool  // the data that the operation reads was read
+	waits   bool    // data is to be read for this pass
 }
 
 // execute runs the vector up to the first failure.
@@ -29,9 +30,8 @@ func (t *txn) execute() int32 {
 	if !t.req.Pool.Erasure && !slices.ContainsFunc(ops, copies) {
 		return t.pass()
 	}
-	p := &passes{inputs: make([]msgr2.Data, len(ops)), outputs: make([]msgr2.Data, len(ops)), faults: make([]int32, len(ops)), ready: make([]bool, len(ops))}
+	p := &passes{inputs: slices.Clone(ops), outputs: make([]msgr2.Data, len(ops)), faults: make([]int32, len(ops)), ready: make([]bool, len(ops))}
 	for i := range ops {
-		p.inputs[i] = ops[i].Data
 		if t.req.Fail != nil {
 			p.faults[i] = t.req.Fail(i, &ops[i])
 		}
@@ -46,9 +46,7 @@ func (t *txn) execute() int32 {
 		t.rollback()
 		p.waits = false
 		*t = fresh
-		for i := range ops {
-			ops[i].Data = p.inputs[i]
-		}
+		copy(ops, p.inputs)
 	}
 }
 

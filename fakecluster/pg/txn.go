@@ -34,6 +34,8 @@ type txn struct {
 	// sourceFailed is why what copy-from is to copy cannot be read. The vector
 	// then ends without a trace.
 	sourceFailed int32
+	// removed is what the object was before the vector has removed it.
+	removed *content
 	// passes is set when the vector may be executed several times.
 	passes *passes
 	// index is the operation in execution, lastReader the last one that reads.
@@ -221,6 +223,10 @@ func (t *txn) remove() int32 {
 	t.saveAttrs()
 	t.saveOmap()
 	t.modified = t.modified.Add(0, o.head.data.Size())
+	if t.existed && t.removed == nil {
+		old := o.head.clone()
+		t.removed = &old
+	}
 	o.exists, o.whiteout = false, whiteout
 	o.head.data, o.head.omap, o.head.xattrs = store.Bytes{}, store.Omap{}, nil
 	if t.durable != nil {
