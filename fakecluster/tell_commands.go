@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/rbdm/rbdm/fakecluster/store"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/osdmap"
@@ -142,10 +144,37 @@ func (k *told) sessions() errno.Errno {
 	return k.json(list)
 }
 
-// bench writes nothing: what a disk would take has no meaning here.
+// What an OSD asks of a bench by default: osd_bench_max_block_size, and for blocks below
+// 1 MiB osd_bench_small_size_max_iops during osd_bench_duration.
+const (
+	benchMaxBlock = 64 << 20
+	benchMaxIOPS  = 100
+	benchSeconds  = 30
+)
+
+// bench writes to memory, as the OSD's store does, what is forgotten at once.
 func (k *told) bench() errno.Errno {
 	count, size := k.args.number("count", 1<<30), k.args.number("size", 4<<20)
-	return k.json(object{{"bytes_written", count}, {"blocksize", size}, {"elapsed_sec", 0.001}, {"bytes_per_sec", count * 1000}, {"iops", count / max(size, 1) * 1000}})
+	most := size * benchMaxIOPS * benchSeconds
+	switch {
+	case size <= 0 || count <= 0:
+		return k.say(errno.ErrInvalid, "block size and/or count of Bytes to write not specified")
+	case size > benchMaxBlock:
+		return k.say(errno.ErrInvalid, "block 'size' values are capped at %s. If you wish to use a higher value, please adjust 'osd_bench_max_block_size'", bytesText(benchMaxBlock))
+	case size < 1<<20 && count > most:
+		return k.say(errno.ErrInvalid, "'count' values greater than %.0f for a block size of %s, assuming %d IOPS, for %d seconds, can cause ill effects on osd.  Please adjust 'osd_bench_small_size_max_iops' with a higher value if you wish to use a higher 'count'.",
+			most, bytesText(uint64(size)), benchMaxIOPS, benchSeconds)
+	}
+	k.c.mu.Unlock()
+	defer k.c.mu.Lock()
+	block := make([]byte, int(size))
+	begin := time.Now()
+	for done := 0.0; done < count && k.c.ctx.Err() == nil; done += size {
+		var o store.Bytes
+		o.WriteBytes(0, slices.Clone(block))
+	}
+	elapsed := max(time.Since(begin).Seconds(), 1e-9)
+	return k.json(object{{"bytes_written", uint64(count)}, {"blocksize", uint64(size)}, {"elapsed_sec", elapsed}, {"bytes_per_sec", count / elapsed}, {"iops", count / size / elapsed}})
 }
 
 func (k *told) cacheStatus() errno.Errno { return k.json(object{{"object_ctx", 0}}) }
