@@ -3,7 +3,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror fake-python fake-ceph fake-bodies fake-rbd fake-quorum bench-fake cli-diff bench-cli clean
+.PHONY: build test race lint fuzz bench bench-interop bench-journal cross bigendian golden interop conformance fake-mirror fake-python fake-ceph fake-bodies fake-rbd fake-faults fake-quorum bench-fake cli-diff bench-cli clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o bin/rbdm ./cmd/rbdm
@@ -71,6 +71,9 @@ fake-ceph: ## the ceph and rados programs on a fake and on a real cluster: every
 
 fake-rbd: ## the rbd program on a fake cluster: every line of all lists as on a real one (root, Debian)
 	scripts/fake-rbd 16 18 20
+
+fake-faults: ## Ceph's own programs on fake clusters that have every kind of fault (root, Debian)
+	scripts/fake-faults 16 18 20
 
 fake-quorum: ## Ceph's own clients while monitors of a fake cluster stop and start (root, Debian)
 	scripts/fake-quorum 16 18 20
