@@ -11,7 +11,7 @@ import (
 
 // Link describes the transport between clients and daemons.
 type Link struct {
-	// Latency is added to every write, in each direction.
+	// Latency is how long a byte is under way, in each direction.
 	Latency time.Duration
 	// Bandwidth is in bytes a second, in each direction and connection; 0 is
 	// without a limit.
@@ -103,6 +103,9 @@ type linkConn struct {
 	fs     *faults
 	daemon string
 	user   atomic.Pointer[string] // once it is known
+	in     slowWay                // used by the reading goroutine, and readAhead
+	out    slowWay                // used by the writing goroutine
+	behind atomic.Bool            // writeBehind closes the connection
 	sent   int64                  // used by the one writing goroutine
 	got    int64                  // used by the one reading goroutine
 	once   sync.Once
@@ -129,8 +132,12 @@ func (l *linkConn) of(user string) {
 
 func (l *linkConn) link() Link { return l.fs.link(*l.user.Load(), l.daemon) }
 
+// Close ends the connection. What is under way on a slow link still arrives.
 func (l *linkConn) Close() error {
 	l.once.Do(func() { close(l.closed) })
+	if l.behind.Load() {
+		return l.SetReadDeadline(time.Unix(1, 0)) // writeBehind closes it
+	}
 	return l.Conn.Close()
 }
 
@@ -159,8 +166,24 @@ func (l *linkConn) thaw() bool {
 }
 
 func (l *linkConn) Read(p []byte) (int, error) {
+	if l.in.queue != nil {
+		return l.readBehind(p)
+	}
 	n, err := l.Conn.Read(p)
-	from := l.got
+	if k := l.link(); n > 0 && k.slow() {
+		due := l.in.due(k, n)
+		l.in.queue = make(chan chunk, queued)
+		l.fs.c.spawn(l.readAhead)
+		if !l.until(due) {
+			return 0, net.ErrClosed
+		}
+	}
+	return l.received(p[:n], err)
+}
+
+// received counts bytes from the client, and does to them what the link does.
+func (l *linkConn) received(p []byte, err error) (int, error) {
+	n, from := len(p), l.got
 	l.got += int64(n)
 	k := l.link()
 	if k == (Link{}) {
@@ -169,7 +192,6 @@ func (l *linkConn) Read(p []byte) (int, error) {
 	if !l.thaw() {
 		return 0, net.ErrClosed
 	}
-	l.pass(k, n)
 	if at := k.CorruptAtIn; at > from && at <= l.got {
 		p[at-from-1] ^= 1
 	}
@@ -180,42 +202,52 @@ func (l *linkConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (l *linkConn) pass(k Link, n int) {
-	d := k.Latency
-	if k.Bandwidth > 0 {
-		d += time.Duration(int64(n) * int64(time.Second) / k.Bandwidth)
-	}
-	l.wait(d)
-}
-
 func (l *linkConn) Write(p []byte) (int, error) {
 	p, whole := l.damaged(p)
-	if !whole {
-		n, _ := l.Conn.Write(p)
-		_ = l.Close()
-		return n, io.ErrClosedPipe
-	}
 	k := l.link()
-	if k == (Link{}) {
-		l.sent += int64(len(p))
-		return l.Conn.Write(p)
-	}
-	if !l.thaw() {
-		return 0, net.ErrClosed
-	}
-	l.pass(k, len(p))
 	from := l.sent
 	l.sent += int64(len(p))
-	if at := k.CorruptAt; at > from && at <= l.sent {
-		p = slices.Clone(p)
-		p[at-from-1] ^= 1
+	if k != (Link{}) {
+		if !l.thaw() {
+			return 0, net.ErrClosed
+		}
+		if at := k.CorruptAt; at > from && at <= l.sent {
+			p = slices.Clone(p)
+			p[at-from-1] ^= 1
+		}
+		if k.CutAfter > 0 && l.sent > k.CutAfter {
+			p, whole = p[:max(0, k.CutAfter-from)], false
+		}
 	}
-	if k.CutAfter > 0 && l.sent > k.CutAfter {
-		n, _ := l.Conn.Write(p[:max(0, k.CutAfter-from)])
+	n, err := l.write(p, k, whole)
+	if !whole {
 		_ = l.Close()
 		return n, io.ErrClosedPipe
 	}
-	return l.Conn.Write(p)
+	return n, err
+}
+
+// write lets bytes go: at once, or when what is slow has let them through.
+func (l *linkConn) write(p []byte, k Link, whole bool) (int, error) {
+	if l.out.queue == nil {
+		if !k.slow() {
+			return l.Conn.Write(p)
+		}
+		l.out.queue = make(chan chunk, queued)
+		l.behind.Store(true)
+		if !l.fs.c.spawn(l.writeBehind) {
+			_ = l.Conn.Close()
+			return 0, net.ErrClosed
+		}
+	}
+	for piece := range slices.Chunk(p, pieceSize) {
+		select {
+		case l.out.queue <- chunk{b: slices.Clone(piece), due: l.out.due(k, len(piece))}:
+		case <-l.closed:
+			return 0, net.ErrClosed
+		}
+	}
+	return len(p), nil
 }
 
 // damaged does to bytes on their way what a fault wants, and reports whether the

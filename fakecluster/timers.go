@@ -53,11 +53,13 @@ func (ts *timers) close() {
 	ts.pending = nil
 }
 
-// spawn runs f on a goroutine of its own that Close waits for.
-func (c *Cluster) spawn(f func()) {
+// spawn runs f on a goroutine of its own that Close waits for, unless the cluster is
+// closed already.
+func (c *Cluster) spawn(f func()) bool {
 	c.timers.mu.Lock()
 	defer c.timers.mu.Unlock()
 	if !c.timers.closed {
 		c.wg.Go(f)
 	}
+	return !c.timers.closed
 }
