@@ -443,7 +443,7 @@ func (m *maker) classStep(st *rawStep) {
 	if n == 1 && m.chance(2) {
 		st.Object = roles[m.r.IntN(len(roles))].object
 	}
-	if m.chance(2) {
+	if m.chance(2) || role.object == "data" && m.chance(10) {
 		st.Ops = []rawOp{{Name: "delete", Code: wire.OpDelete}}
 	}
 	m.finish(st)
@@ -460,9 +460,7 @@ func (m *maker) oldHeader() rawOp {
 	copy(p[68:], "001.005")
 	p[76] = 22
 	p[82] = byte(m.r.IntN(3))
-	if m.chance(20) {
-		p[96] = byte(m.r.IntN(3)) // snapshots that are not there
-	}
+	// With snapshots that are not there OSDs read what lies behind their buffers.
 	if m.chance(10) {
 		p = p[:m.r.IntN(len(p))]
 	}

@@ -27,6 +27,7 @@ type maker struct {
 	copied        bool // the step under way copies from another
 	keyed         bool // the step under way sets keys
 	asked         bool // the step under way reads an omap's header
+	removed       bool // the step under way removes or replaces the object
 	alone         bool // the step under way has but one operation
 	object        string
 	fresh         int       // objects made for vectors of their own
@@ -116,9 +117,8 @@ func (m *maker) finish(st *rawStep) {
 	}
 	if m.writes {
 		m.context(st)
-		// What comes before a copy is done twice, and answered twice.
 		m.spent = false
-		if m.chance(12) && !m.copied {
+		if m.chance(12) {
 			st.Flags |= wire.FlagReturnVec
 			m.spend(st)
 		}
@@ -176,6 +176,9 @@ func (m *maker) spend(st *rawStep) {
 	m.spent = true
 	st.Object = fmt.Sprint(st.Object, "-", m.fresh)
 	n := 1 + m.r.IntN(400)
+	if strings.HasPrefix(st.Object, "oldheader") {
+		n = 1 + m.r.IntN(40) // see oldHeader
+	}
 	m.waiting = append(m.waiting, rawStep{
 		Do: "op", Object: st.Object, Space: st.Space, Key: st.Key, Snap: snapHead, Seq: snapNone, Mtime: st.Mtime, Flags: wire.FlagWrite,
 		Ops: []rawOp{
@@ -223,7 +226,7 @@ func (m *maker) context(st *rawStep) {
 }
 
 func (m *maker) vector(st *rawStep) {
-	m.writes, m.reads, m.copied, m.keyed, m.asked, m.object = false, false, false, false, false, st.Object
+	m.writes, m.reads, m.copied, m.keyed, m.asked, m.removed, m.object = false, false, false, false, false, false, st.Object
 	n := 1
 	if m.chance(50) {
 		n = 1 + m.r.IntN(5)

@@ -25,7 +25,10 @@ func (m *maker) writeOp() rawOp {
 		n, off := m.size(), m.off()
 		m.last.off, m.last.n, m.last.letter = off, n, m.letter()
 		o := ranged("write", wire.OpWrite, off, uint64(n), fill(m.last.letter, n))
-		return o // without what CephFS says about truncations, which the fake does not keep
+		if m.chance(10) {
+			m.cut(&o, off, uint64(n))
+		}
+		return o
 	case 4:
 		n := m.size()
 		return ranged("writefull", wire.OpWriteFull, pick(m, 0, 0, 0, m.near()), uint64(n), fill(m.letter(), n))
@@ -33,7 +36,19 @@ func (m *maker) writeOp() rawOp {
 		n := m.size()
 		return ranged("append", wire.OpAppend, pick(m, 0, 0, m.near()), uint64(n), fill(m.letter(), n))
 	case 6, 7:
-		return ranged("truncate", wire.OpTruncate, m.off(), 0, "")
+		o := ranged("truncate", wire.OpTruncate, m.off(), 0, "")
+		w := wire.Op{}
+		switch m.r.IntN(12) {
+		case 0: // where it is cut must be the size that goes with the sequence, or the OSD crashes
+			off := m.near()
+			w.SetExtent(wire.Extent{Off: off, TruncateSize: off, TruncateSeq: m.r.Uint32N(5)})
+			o.Union = even(trim(w))
+		case 1:
+			o = rawOp{Name: "trimtrunc", Code: wire.OpTrimTrunc}
+			w.SetExtent(wire.Extent{Off: m.near(), TruncateSize: m.near(), TruncateSeq: m.r.Uint32N(5)})
+			o.Union = even(trim(w))
+		}
+		return o
 	case 8, 9:
 		// A length of 0 crashes 16.2's OSD.
 		return ranged("zero", wire.OpZero, m.off(), 1+m.near(), "")
@@ -44,11 +59,11 @@ func (m *maker) writeOp() rawOp {
 		}
 		return o
 	case 11:
-		// Of two removals in one vector, real OSDs leave some of the old omap, and of
-		// what was made and removed in one, an empty head when there are snapshots.
-		if !m.first {
+		// Of two removals in one vector, real OSDs leave some of what was there.
+		if m.removed || m.rel < 20 && !m.first {
 			return rawOp{Name: "create", Code: wire.OpCreate}
 		}
+		m.removed = true
 		return rawOp{Name: "delete", Code: wire.OpDelete}
 	case 12, 13:
 		return m.xattr("setxattr", wire.OpSetXattr)
@@ -88,11 +103,10 @@ func (m *maker) writeOp() rawOp {
 		w.SetWriteSame(wire.WriteSameArg{Off: m.off(), Len: uint64(n*m.r.IntN(8) + pick(m, 0, 0, 0, 1)), DataLen: uint64(n)})
 		return rawOp{Name: "writesame", Code: wire.OpWriteSame, Union: even(trim(w)), Data: fill(m.letter(), n)}
 	case 22:
-		// What the same vector has made and is gone by a rollback was never there
-		// for an OSD's log.
-		if m.snaps == 0 || !m.alone {
+		if m.snaps == 0 || m.removed || m.rel < 20 && !m.alone {
 			return rawOp{Name: "create", Code: wire.OpCreate}
 		}
+		m.removed = true
 		at := m.r.IntN(m.snaps)
 		return rawOp{Name: "rollback", Code: wire.OpRollback, Snap: &at}
 	case 23:
@@ -102,10 +116,10 @@ func (m *maker) writeOp() rawOp {
 	case 24:
 		// Two in one vector crash 16.2's OSD. What comes before a copy is done twice,
 		// and to give an omap's header a second time crashes it as well.
-		if m.copied || m.asked {
+		if m.copied || m.asked || m.removed {
 			return rawOp{Name: "create", Code: wire.OpCreate}
 		}
-		m.copied = true
+		m.copied, m.removed = true, true
 		return m.copyFrom()
 	}
 	w := wire.Op{}
@@ -117,6 +131,17 @@ func (m *maker) writeOp() rawOp {
 // limit is how many keys are asked for.
 func (m *maker) limit() uint64 {
 	return pick(m, 0, 1, 2, 3, 5, 64, 1023, 1024, 1025, 4000, ^uint64(0), ^uint64(0), ^uint64(0))
+}
+
+// cut says where the file ends of which an extent is a part.
+func (m *maker) cut(o *rawOp, off, n uint64) {
+	w := wire.Op{}
+	e := wire.Extent{Off: off, Len: n, TruncateSize: m.near(), TruncateSeq: m.r.Uint32N(5)}
+	if m.chance(10) {
+		e.TruncateSize, e.TruncateSeq = ^uint64(0), 1 // nowhere
+	}
+	w.SetExtent(e)
+	o.Union = even(trim(w))
 }
 
 func (m *maker) keys() []string {
@@ -179,13 +204,15 @@ func (m *maker) readOp() rawOp {
 		}
 		o := ranged("read", wire.OpRead, m.off(), n, "")
 		if m.chance(8) {
-			w := wire.Op{}
-			w.SetExtent(wire.Extent{Off: m.near(), Len: m.near(), TruncateSize: m.near(), TruncateSeq: m.r.Uint32N(4)})
-			o.Union = even(trim(w))
+			m.cut(&o, m.near(), m.near())
 		}
 		return o
 	case 3:
-		return ranged("sparseread", wire.OpSparseRead, m.near(), m.near(), "")
+		o := ranged("sparseread", wire.OpSparseRead, m.near(), m.near(), "")
+		if m.chance(8) {
+			m.cut(&o, m.near(), m.near())
+		}
+		return o
 	case 4, 5:
 		return rawOp{Name: "stat", Code: wire.OpStat}
 	case 6, 7:

@@ -56,7 +56,8 @@ type Object interface {
 	Watchers() []wire.Watcher
 	Now() time.Time
 	// SnapSeq is the newest snapshot that the object has seen.
-	SnapSeq() uint64
+	// ok is false when there never was one, or nothing is left of the object.
+	SnapSeq() (seq uint64, ok bool)
 	SnapContext() wire.SnapContext
 }
 

@@ -100,7 +100,7 @@ func (m *memory) ClearOmap()            { clear(m.omap) }
 func (m *memory) Client() (entity.Name, entity.Addr) { return m.client, m.addr }
 func (m *memory) Watchers() []wire.Watcher           { return m.watchers }
 func (m *memory) Now() time.Time                     { return m.now }
-func (m *memory) SnapSeq() uint64                    { return m.snapSeq }
+func (m *memory) SnapSeq() (uint64, bool)            { return m.snapSeq, m.exists }
 func (m *memory) SnapContext() wire.SnapContext      { return wire.SnapContext{} }
 
 // appender is an argument.

@@ -58,7 +58,8 @@ func assertSnapContext(o Object, in *denc.Reader) ([]byte, error) {
 	if err := bad(in); err != nil {
 		return nil, err
 	}
-	newer := !o.Exists() || seq > o.SnapSeq()
+	seen, there := o.SnapSeq()
+	newer := !there || seq > seen
 	switch {
 	case state > wire.SnapContextNotNewer:
 		return nil, errno.ErrNotSupported

@@ -3,6 +3,7 @@ package cls
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
@@ -43,8 +44,13 @@ type oldSnap struct {
 type oldHeader struct {
 	fixed []byte
 	seq   uint64
+	count uint64 // of snapshots, as it says
 	snaps []oldSnap
 }
+
+// errLies says that a header of format 1 does not have the snapshots of which it
+// says how many there are. An OSD reads on behind it.
+var errLies = fmt.Errorf("snapshots are not there: %w", errno.ErrInvalid)
 
 // readOldHeader reads a header of format 1. To a method that writes, an object that
 // does not exist is an empty one.
@@ -59,9 +65,10 @@ func readOldHeader(o Object) (h oldHeader, err error) {
 	le := binary.LittleEndian
 	h.fixed, h.seq = bytes.Clone(p[:oldHeaderSize]), le.Uint64(p[oldOffSeq:])
 	count, namesLen := uint64(le.Uint32(p[oldOffCount:])), le.Uint64(p[oldOffNamesLen:])
+	h.count = count
 	rest := uint64(len(p) - oldHeaderSize)
 	if count*oldSnapSize > rest || namesLen > rest-count*oldSnapSize {
-		return h, errno.ErrInvalid
+		return h, errLies
 	}
 	table := p[oldHeaderSize:]
 	names := table[count*oldSnapSize:][:namesLen]

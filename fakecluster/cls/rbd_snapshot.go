@@ -312,7 +312,9 @@ func snapshotSetLimit(o Object, in *denc.Reader) ([]byte, error) {
 	}
 	count := uint64(0)
 	old, err := readOldHeader(o)
-	if errors.Is(err, errno.ErrInvalid) { // the format is 2
+	if errors.Is(err, errLies) {
+		err = nil // their number is all that matters here
+	} else if errors.Is(err, errno.ErrInvalid) { // the format is 2
 		err = each(o, wire.PrefixSnapshot, "", func(string, []byte) (bool, error) {
 			count++
 			return true, nil
@@ -321,7 +323,7 @@ func snapshotSetLimit(o Object, in *denc.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if limit < count+uint64(len(old.snaps)) {
+	if limit < count+old.count {
 		return nil, errno.ErrRange
 	}
 	setU64(o, wire.KeySnapLimit, limit)

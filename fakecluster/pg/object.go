@@ -221,8 +221,12 @@ func (o *Object) Now() time.Time { return o.t.g.clock.Now() }
 // SnapContext returns the snap context of the request.
 func (o *Object) SnapContext() wire.SnapContext { return o.t.req.Op.SnapC }
 
-// SnapSeq returns the newest snapshot that the object has seen.
-func (o *Object) SnapSeq() uint64 { return o.t.o.seq }
+// SnapSeq returns the newest snapshot that the object had seen before the vector;
+// ok is false when neither the object nor a clone of it is there.
+func (o *Object) SnapSeq() (seq uint64, ok bool) {
+	h := o.t.o
+	return h.seq, o.t.onClone || h.exists || h.whiteout && len(h.clones) > 0
+}
 
 // Features returns the features of the client.
 func (o *Object) Features() uint64 { return o.t.req.Op.Features }
