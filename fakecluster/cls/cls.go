@@ -18,6 +18,9 @@ import (
 // as keys where there are none, fails the method whatever it returns.
 type Object interface {
 	Exists() bool
+	// Stored reports whether the object was there, be it as a removed one, before the
+	// vector: then its attributes can be read.
+	Stored() bool
 	Create()
 	Remove()
 	Stat() (size uint64, mtime time.Time)

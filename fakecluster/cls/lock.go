@@ -27,7 +27,7 @@ func lockMethods() map[string]method {
 // readLock returns a lock without the holders whose time is over. A lock that
 // was never taken is of type None.
 func readLock(o Object, name string) (info lock.Info, err error) {
-	if !o.Exists() {
+	if !o.Stored() {
 		return info, errno.ErrNotFound
 	}
 	p, ok := o.Xattr(lock.XattrPrefix + name)

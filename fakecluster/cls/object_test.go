@@ -36,6 +36,7 @@ func newMemory() *memory {
 }
 
 func (m *memory) Exists() bool              { return m.exists }
+func (m *memory) Stored() bool              { return m.exists }
 func (m *memory) Create()                   { m.exists = true }
 func (m *memory) Remove()                   { *m = *newMemory() }
 func (m *memory) Stat() (uint64, time.Time) { return uint64(len(m.data)), m.now }

@@ -36,6 +36,10 @@ func (o *Object) refused(result int32) bool {
 // Exists reports whether the object is there.
 func (o *Object) Exists() bool { return o.t.there() }
 
+// Stored reports whether the object was there, be it as a removed one, before the
+// vector.
+func (o *Object) Stored() bool { return o.t.onClone || o.t.stored }
+
 // Name returns the object's name and namespace.
 func (o *Object) Name() Name { return o.t.o.name }
 

@@ -325,6 +325,8 @@ func (g *Group) run(t *txn, write bool) Outcome {
 			rep.UserVersion = g.userVersion // the next one will be higher
 		case !write:
 			rep.UserVersion = 0
+		case t.copied > 0:
+			rep.UserVersion = t.copied
 		}
 		if write && !unlogged {
 			g.logError(r, result)
