@@ -8,7 +8,6 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2"
 	"github.com/rbdm/rbdm/msgr2/denc"
-	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/wire"
 )
 
@@ -52,7 +51,7 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 			return msgr2.Data{}, inProgress
 		}
 		if !t.stored {
-			return msgr2.Data{}, errno.ErrIO.Result()
+			return msgr2.Data{}, inval
 		}
 	}
 	p := t.readData(a.Off, a.Len).Bytes()
@@ -60,7 +59,7 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 		return msgr2.Data{}, noent
 	}
 	if uint64(len(p)) != a.Len {
-		return msgr2.Data{}, errno.ErrIO.Result()
+		return msgr2.Data{}, inval
 	}
 	var sums []uint64
 	for len(p) > 0 {
