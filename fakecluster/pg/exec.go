@@ -322,6 +322,11 @@ func (t *txn) stepPlainWrite(op *wire.Op) int32 {
 	if op.Code == wire.OpWrite && n != e.Len {
 		e.Len = n
 		op.SetExtent(e)
+		if t.passes != nil { // it is cut for good
+			in := &t.passes.inputs[t.index]
+			in.SetExtent(e)
+			in.Data = op.Data.Slice(0, int(n))
+		}
 	}
 	return r
 }
