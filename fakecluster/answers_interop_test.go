@@ -151,7 +151,7 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (
 	first := answers
 	s.Steps, err = shorten(t, stages, s.Steps[:at+1], sign, number)
 	if err != nil {
-		t.Errorf("%s, %s: %v\n%s\nreal %s\nfake %s", s.Note, sign, err, steps(s.Steps), first[0], first[1])
+		t.Errorf("%s, %s: %v\n%s\nreal %s\nfake %s", s.Note, sign, err, s.Steps[len(s.Steps)-1], first[0], first[1])
 		return false, true
 	}
 	at, answers, err = compare(t, stages, s.Steps, number)

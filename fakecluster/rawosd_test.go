@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,7 +54,7 @@ var (
 
 func rawMessenger(dial monc.Dialer) msgr2.Config {
 	return msgr2.Config{
-		Type: entity.TypeClient, Addrs: entity.AddrVec{{Type: entity.AddrMsgr2, Nonce: 4711}},
+		Type: entity.TypeClient, Addrs: entity.AddrVec{{Type: entity.AddrMsgr2, Nonce: uint32(os.Getpid())}},
 		Features: rados.Features, Lossy: true, Dialer: dial, Modes: []msgr2.Mode{msgr2.ModeCRC},
 	}
 }

@@ -29,7 +29,13 @@ func (t *txn) stepXattr(op *wire.Op) (msgr2.Data, int32) {
 		}
 		return msgr2.NewData(wire.AppendOmap(nil, t.at.xattrs)), 0
 	}
-	name, value, ok := op.XattrNameValue()
+	arg := *op
+	if op.Code == wire.OpGetXattr || op.Code == wire.OpRmXattr {
+		a := op.Xattr()
+		a.ValueLen = 0 // nobody looks at it
+		arg.SetXattr(a)
+	}
+	name, value, ok := arg.XattrNameValue()
 	if !ok {
 		return msgr2.Data{}, inval
 	}

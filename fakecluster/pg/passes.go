@@ -69,11 +69,21 @@ func (t *txn) output(op *wire.Op, out msgr2.Data) msgr2.Data {
 	if p == nil {
 		return out
 	}
-	if op.Code == wire.OpGetXattr || p.ready[t.index] { // which replace it
+	if replaces(op.Code) || p.ready[t.index] {
 		p.outputs[t.index] = msgr2.Data{}
 	}
 	p.outputs[t.index].AppendData(out)
 	return p.outputs[t.index]
+}
+
+// replaces reports whether an operation's output is put in the place of the one
+// before, for an OSD's store does so.
+func replaces(code wire.OpCode) bool {
+	switch code {
+	case wire.OpRead, wire.OpMapExt, wire.OpGetXattr, wire.OpOmapGetHeader:
+		return true
+	}
+	return false
 }
 
 // await reports whether the operation in execution has to wait for its data.
