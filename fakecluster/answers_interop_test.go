@@ -130,7 +130,7 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (
 	h.steps += len(s.Steps)
 	h.mu.Unlock()
 	if err != nil {
-		t.Errorf("%s: %v at step %d:\n%s", s.Note, err, at, steps(s.Steps[:min(len(s.Steps), at+1)]))
+		t.Errorf("%s: %v at step %d:\n%s", s.Note, err, at, steps(s.Steps[max(0, min(len(s.Steps), at+1)-5):min(len(s.Steps), at+1)]))
 		return false, true
 	}
 	if at < 0 {

@@ -449,8 +449,9 @@ func (m *maker) classStep(st *rawStep) {
 	m.finish(st)
 }
 
-// oldHeader writes the header of an image of format 1, without snapshots: mostly
-// one that is whole.
+// oldHeader writes the header of an image of format 1, without snapshots (what it
+// tells of snapshots that are not there, OSDs believe and crash): mostly one that is
+// whole.
 func (m *maker) oldHeader() rawOp {
 	m.writes = true
 	p := make([]byte, 112)
@@ -460,7 +461,6 @@ func (m *maker) oldHeader() rawOp {
 	copy(p[68:], "001.005")
 	p[76] = 22
 	p[82] = byte(m.r.IntN(3))
-	// With snapshots that are not there OSDs read what lies behind their buffers.
 	if m.chance(10) {
 		p = p[:m.r.IntN(len(p))]
 	}

@@ -124,7 +124,11 @@ func (c *rawCluster) osd(ctx context.Context, id int32) (*rawConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r := c.conns[id]; r != nil {
-		return r, nil
+		select {
+		case <-r.dead:
+		default:
+			return r, nil
+		}
 	}
 	addrs, ok := c.m.OSDAddrs(id)
 	if !ok {
