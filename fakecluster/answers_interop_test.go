@@ -30,12 +30,14 @@ func number(name string, otherwise int) int {
 // (RBDM_CONF, of release RBDM_RELEASE, of its own) and to a fake one and compares
 // the answers byte by byte, but for ids and times. RBDM_SEED is the first seed,
 // RBDM_SEEDS how many, RBDM_STEPS how long each is, RBDM_WORLDS how many run at
-// once; RBDM_THEME=0 makes most of it class methods. What differs is made as short as possible and, with RBDM_KEEP, written
+// once; RBDM_THEME=0 makes most of it class methods, RBDM_PATIENCE is how many
+// seconds an answer may take. What differs is made as short as possible and, with RBDM_KEEP, written
 // there as a script with the real answers, for testdata/scripts.
 func TestInteropScripts(t *testing.T) {
 	release, seed := number("RBDM_RELEASE", 20), number("RBDM_SEED", int(time.Now().Unix()))
 	h := &hunt{release: release, found: map[string]int{}, next: uint64(seed), end: uint64(seed + number("RBDM_SEEDS", 20))}
 	t.Logf("RBDM_SEED=%d", seed)
+	patience = time.Duration(number("RBDM_PATIENCE", 8)) * time.Second
 	cfg := realConfig(t)
 	h.clusters = [2]*rawCluster{
 		openRaw(t, "real", cfg, nil),
@@ -156,7 +158,7 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (
 	}
 	at, answers, err = compare(t, stages, s.Steps, number)
 	if err == nil && at < 0 {
-		t.Errorf("%s, %s\nonly once, last %s\nreal %s\nfake %s", s.Note, sign, s.Steps[len(s.Steps)-1], first[0], first[1])
+		t.Errorf("%s, %s\nonly once, last\n%s\nreal %s\nfake %s", s.Note, sign, steps(about(s.Steps)), first[0], first[1])
 		return false, true
 	}
 	t.Errorf("%s, %s\n%s\nreal %s\nfake %s (%d %v)", s.Note, sign, steps(s.Steps), answers[0], answers[1], at, err)
@@ -164,6 +166,17 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (
 		keep(t, dir, stages[0], s, number)
 	}
 	return false, true
+}
+
+// about returns the steps about the object of the last one.
+func about(l []rawStep) []rawStep {
+	var out []rawStep
+	for _, s := range l {
+		if s.Object == l[len(l)-1].Object || s.Do != "op" || s.Object == "" {
+			out = append(out, s)
+		}
+	}
+	return out[max(0, len(out)-40):]
 }
 
 // signature tells findings apart.

@@ -359,7 +359,7 @@ func (s *stage) operation(st rawStep, o rawOp) wire.Op {
 }
 
 // patience is how long to wait for an answer: some requests get none.
-const patience = 8 * time.Second
+var patience = 8 * time.Second
 
 // silence is the answer that does not come.
 const silence = "no answer"

@@ -148,7 +148,7 @@ func groupSnapSet(ordered bool) handler {
 			return nil, errno.ErrInvalid
 		}
 		snaps, err := readGroupSnaps(o)
-		if notFoundIsNone(err) != nil {
+		if err != nil {
 			return nil, err
 		}
 		for _, s := range snaps {
