@@ -39,9 +39,13 @@ func TestInteropScripts(t *testing.T) {
 	t.Logf("RBDM_SEED=%d", seed)
 	patience = time.Duration(number("RBDM_PATIENCE", 8)) * time.Second
 	cfg := realConfig(t)
+	c := fakecluster.New(t, fakecluster.Release(release), fakecluster.OSDs(3))
+	if chosen() != nil { // the real one is to have osd_class_load_list=* as well
+		admin(t, connect(t, c, "client.admin"), map[string]any{"prefix": "config set", "who": "osd", "name": "osd_class_load_list", "value": "*"})
+	}
 	h.clusters = [2]*rawCluster{
 		openRaw(t, "real", cfg, nil),
-		openRawFake(t, fakecluster.New(t, fakecluster.Release(release), fakecluster.OSDs(3))),
+		openRawFake(t, c),
 	}
 	defer h.clusters[0].close()
 	defer h.clusters[1].close()

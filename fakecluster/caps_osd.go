@@ -223,7 +223,7 @@ type methodCall struct {
 // defaultClasses are the classes that "x" opens: osd_class_default_list. read-only.
 var defaultClasses = []string{
 	"cephfs", "hello", "journal", "lock", "log", "numops", "otp", "rbd", "refcount", "rgw", "rgw_gc", "timeindex", "user", "version", "cas", "cmpomap",
-	"queue", "2pc_queue", "fifo",
+	"queue", "2pc_queue", "fifo", "sem_set",
 }
 
 // allows reports whether one grant has all that a request needs. Only calls of

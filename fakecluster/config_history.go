@@ -78,7 +78,13 @@ func (c *Cluster) changeConfig(who, name string, value *string) {
 	if !had || value == nil || *value != old {
 		c.configChanges = append(c.configChanges, configChange{c.clock.Now(), what})
 	}
+	c.loadClasses()
 	c.pushAll("config")
+}
+
+// loadClasses tells the OSDs' classes of what the configuration says about them.
+func (c *Cluster) loadClasses() {
+	c.classes.Load(c.config.effective(entity.AuthName{Type: entity.TypeOSD})["osd_class_load_list"])
 }
 
 func (k *call) configRemove() errno.Errno {

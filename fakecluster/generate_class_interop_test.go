@@ -164,12 +164,15 @@ func cookie(m *maker) string      { return pick(m, "c1", "c2", "") }
 func lockTag(m *maker) string     { return pick(m, "", "", "t") }
 func lockType(m *maker) lock.Type { return lock.Type(pick(m, 1, 1, 2, 3, 0, 4)) }
 
-// roles are the objects that classes are called on; what others call them does
-// not matter. read-only.
-var roles = []struct {
+// role is an object and the methods of the class that are called on it.
+type role struct {
 	object, class string
 	methods       []method
-}{
+}
+
+// roles are the objects that classes are called on; what others call them does
+// not matter. read-only.
+var roles = []role{
 	{"header", "rbd", []method{
 		{"create", true, false, []argument{size, order, features, name, maybe(pool)}},
 		{"get_features", false, false, []argument{num, maybe(flag)}},
@@ -395,7 +398,9 @@ var roles = []struct {
 func (m *maker) classStep(st *rawStep) {
 	m.writes, m.reads, m.copied, m.keyed = false, false, false, false
 	role := roles[m.r.IntN(len(roles))]
-	if m.chance(30) {
+	if m.chance(15) {
+		role = moreRoles[m.r.IntN(len(moreRoles))]
+	} else if m.chance(30) {
 		role = roles[0]
 	}
 	st.Object = role.object

@@ -64,6 +64,10 @@ func (m *maker) step() rawStep {
 func (m *maker) make() rawStep {
 	st := rawStep{Do: "op", Snap: snapHead, Seq: snapNone, Mtime: 1_000_000_000 + m.r.Uint32N(1000)}
 	st.Object = fmt.Sprint("o", m.r.IntN(4))
+	if l := chosen(); len(l) > 0 {
+		m.chosenStep(&st, l)
+		return st
+	}
 	switch n := m.r.IntN(1000); {
 	case n < 30 && m.snaps < 12:
 		m.snaps++

@@ -158,6 +158,7 @@ func readTask(r *denc.Reader) *task {
 // restoreTables puts the tables into a new cluster. Cluster.mu is held.
 func (c *Cluster) restoreTables(t *savedTables) {
 	c.config, c.configKeys, c.services, c.clusterLog = t.config, t.configKeys, t.services, t.log
+	c.loadClasses()
 	c.mirrorSchedules.overall, c.trashSchedules.overall = t.mirror, t.trash
 	c.heldTrims = t.trims
 	s := c.support

@@ -3,10 +3,22 @@ package cls
 import (
 	"errors"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
+	"github.com/rbdm/rbdm/rados/cls/cas"
+	"github.com/rbdm/rbdm/rados/cls/cmpomap"
+	"github.com/rbdm/rbdm/rados/cls/log"
+	"github.com/rbdm/rbdm/rados/cls/otp"
+	"github.com/rbdm/rbdm/rados/cls/queue"
+	"github.com/rbdm/rbdm/rados/cls/refcount"
+	"github.com/rbdm/rbdm/rados/cls/semset"
+	"github.com/rbdm/rbdm/rados/cls/timeindex"
+	"github.com/rbdm/rbdm/rados/cls/user"
+	"github.com/rbdm/rbdm/rados/cls/version"
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/wire"
 )
@@ -53,6 +65,8 @@ type Object interface {
 	OmapHeader() []byte
 	SetOmapHeader(v []byte)
 	ClearOmap()
+	// RemoveOmapRange removes the keys from first up to but without end.
+	RemoveOmapRange(first, end string)
 
 	// Client is who called, and from where.
 	Client() (entity.Name, entity.Addr)
@@ -62,6 +76,11 @@ type Object interface {
 	// ok is false when there never was one, or nothing is left of the object.
 	SnapSeq() (seq uint64, ok bool)
 	SnapContext() wire.SnapContext
+	// Unique is a text that no other operation on the placement group has had;
+	// it has in it how many operations Nested was told of.
+	Unique() string
+	// Nested says that the method has done n operations on the object.
+	Nested(n int)
 }
 
 // handler is one method: its output, or an errno.Errno.
@@ -75,15 +94,35 @@ type method struct {
 	since int
 }
 
-// absent are classes that every OSD has but that nothing here needs. read-only.
-var absent = []string{
-	"2pc_queue", "cas", "cephfs", "cmpomap", "fifo", "log", "otp", "queue", "refcount", "rgw", "rgw_gc", "timeindex", "user", "version",
-}
+// defaultList is osd_class_load_list's default; 20.2 adds sem_set. Some of these
+// classes are not here, and have no methods.
+const defaultList = "cephfs hello journal lock log numops otp rbd refcount rgw rgw_gc timeindex user version cas cmpomap queue 2pc_queue fifo"
 
-// Registry holds the classes of one release. It is read-only once made.
+// Registry holds the classes of one release. But for Load it is read-only once
+// made.
 type Registry struct {
 	classes map[string]map[string]method
 	release int
+	list    atomic.Pointer[[]string]
+}
+
+// Load says which classes the OSDs may load, as option osd_class_load_list does:
+// names with spaces between, "*" for all; the default is "".
+func (g *Registry) Load(list string) {
+	if list == "" {
+		list = defaultList
+		if g.release >= 20 {
+			list += " " + semset.Class
+		}
+	}
+	names := strings.Fields(list)
+	g.list.Store(&names)
+}
+
+// loads reports whether OSDs may load a class.
+func (g *Registry) loads(class string) bool {
+	l := *g.list.Load()
+	return slices.Contains(l, "*") || slices.Contains(l, class)
 }
 
 // Standard returns the classes that the OSDs of a release (16, 18 or 20) have.
@@ -94,18 +133,33 @@ func Standard(release int) *Registry {
 	r.classes["rbd"] = rbdMethods(release)
 	r.classes["hello"] = helloMethods()
 	r.classes["numops"] = numopsMethods()
+	r.classes["sdk"] = sdkMethods()
+	r.classes[version.Class] = versionMethods()
+	r.classes[refcount.Class] = refcountMethods()
+	r.classes[log.Class] = logMethods()
+	r.classes[timeindex.Class] = timeindexMethods()
+	r.classes[user.Class] = userMethods()
+	r.classes[cmpomap.Class] = cmpomapMethods()
+	r.classes[cas.Class] = casMethods()
+	r.classes[otp.Class] = otpMethods()
+	r.classes[queue.Class] = queueMethods(release)
+	r.classes[queue.TwoPhaseClass] = twoPhaseMethods(release)
+	if release >= 20 {
+		r.classes[semset.Class] = semsetMethods()
+	}
+	r.Load("")
 	return r
 }
 
 func (g *Registry) find(class, name string) (method, bool) {
 	m, ok := g.classes[class][name]
-	return m, ok && m.since <= g.release
+	return m, ok && m.since <= g.release && g.loads(class)
 }
 
 // missing returns the result of a call of a method that is not there: an OSD
 // may not even load a class that its configuration does not list.
 func (g *Registry) missing(class string) int32 {
-	if _, ok := g.classes[class]; !ok && !slices.Contains(absent, class) {
+	if !g.loads(class) {
 		return errno.ErrPermission.Result()
 	}
 	return errno.ErrNotSupported.Result()

@@ -6,4 +6,16 @@
 //	rbd      rbd_*.go    images, directories, object maps, trash, mirroring, groups
 //	lock     lock.go     advisory locks
 //	journal  journal.go  the metadata of image journals
+//	hello, numops, sdk   hello.go, cas.go  Ceph's examples
+//
+// RBD does not use the others, but Ceph's tests do:
+//
+//	version, refcount  refs.go
+//	log, timeindex     log.go
+//	user               user.go
+//	cmpomap            compare.go
+//	cas                cas.go
+//	otp                otp.go
+//	queue, 2pc_queue   queue.go, queue_reserve.go
+//	sem_set            semset.go  from 20.2 on
 package cls

@@ -2,6 +2,7 @@ package cls
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -26,6 +27,8 @@ type memory struct {
 	watchers []wire.Watcher
 	now      time.Time
 	snapSeq  uint64
+	header   []byte
+	nested   int
 }
 
 func newMemory() *memory {
@@ -93,10 +96,17 @@ func (m *memory) SetOmaps(values map[string][]byte) {
 	m.exists = true
 	maps.Copy(m.omap, values)
 }
-func (m *memory) RemoveOmap(key string) { delete(m.omap, key) }
-func (m *memory) OmapHeader() []byte    { return nil }
-func (m *memory) SetOmapHeader([]byte)  { m.exists = true }
-func (m *memory) ClearOmap()            { clear(m.omap) }
+func (m *memory) RemoveOmap(key string)  { delete(m.omap, key) }
+func (m *memory) OmapHeader() []byte     { return m.header }
+func (m *memory) SetOmapHeader(v []byte) { m.exists, m.header = true, slices.Clone(v) }
+func (m *memory) ClearOmap()             { clear(m.omap) }
+
+func (m *memory) RemoveOmapRange(first, end string) {
+	maps.DeleteFunc(m.omap, func(k string, _ []byte) bool { return k >= first && k < end })
+}
+
+func (m *memory) Unique() string { return fmt.Sprint("1.", m.nested) }
+func (m *memory) Nested(n int)   { m.nested += n }
 
 func (m *memory) Client() (entity.Name, entity.Addr) { return m.client, m.addr }
 func (m *memory) Watchers() []wire.Watcher           { return m.watchers }

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -215,6 +216,16 @@ func (o *Object) ClearOmap() {
 		o.t.clearOmap()
 	}
 }
+
+// Unique returns the placement group's newest user version and how many
+// operations the vector has executed, those within class methods included, as far
+// as Nested has told of them.
+func (o *Object) Unique() string {
+	return fmt.Sprintf("%d.%d", o.t.g.userVersion, o.t.index+o.t.nested)
+}
+
+// Nested says that a class method has done n operations on the object.
+func (o *Object) Nested(n int) { o.t.nested += n }
 
 // Client returns who called, and from where.
 func (o *Object) Client() (entity.Name, entity.Addr) { return o.t.req.Op.ReqID.Name, o.t.req.Addr }

@@ -40,6 +40,8 @@ type txn struct {
 	passes *passes
 	// index is the operation in execution, lastReader the last one that reads.
 	index, lastReader int
+	// nested is how many operations class methods have done.
+	nested int
 
 	changed    bool      // something is to be logged
 	copied     uint64    // user version of what was copied

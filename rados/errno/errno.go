@@ -35,11 +35,14 @@ const (
 	ErrNameTooLong       Errno = 36  // ENAMETOOLONG
 	ErrNotImplemented    Errno = 38  // ENOSYS
 	ErrNotEmpty          Errno = 39  // ENOTEMPTY
+	ErrNoMessage         Errno = 42  // ENOMSG
 	ErrNoData            Errno = 61  // ENODATA
+	ErrNoLink            Errno = 67  // ENOLINK
 	ErrBadMessage        Errno = 74  // EBADMSG
 	ErrOverflow          Errno = 75  // EOVERFLOW
 	ErrIllegalSequence   Errno = 84  // EILSEQ
 	ErrOldSnapContext    Errno = 85  // EOLDSNAPC (ERESTART on Linux)
+	ErrTooManyUsers      Errno = 87  // EUSERS
 	ErrNotSupported      Errno = 95  // EOPNOTSUPP
 	ErrConnectionReset   Errno = 104 // ECONNRESET
 	ErrNoBuffers         Errno = 105 // ENOBUFS
@@ -104,7 +107,10 @@ var texts = map[Errno]string{
 	ErrNameTooLong:       "file name too long",
 	ErrNotImplemented:    "function not implemented",
 	ErrNotEmpty:          "directory not empty",
+	ErrNoMessage:         "no message of desired type",
 	ErrNoData:            "no data available",
+	ErrNoLink:            "link has been severed",
+	ErrTooManyUsers:      "too many users",
 	ErrBadMessage:        "bad message",
 	ErrOverflow:          "value too large for defined data type",
 	ErrIllegalSequence:   "invalid or incomplete multibyte or wide character",

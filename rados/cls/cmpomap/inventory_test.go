@@ -1,0 +1,23 @@
+package cmpomap
+
+import (
+	"testing"
+
+	"github.com/rbdm/rbdm/msgr2/denc/denctest"
+)
+
+// types are all codecs of this package.
+var types = denctest.Types{
+	"Compare": func() denctest.Codec { return &Compare{} },
+	"Remove":  func() denctest.Codec { return &Remove{} },
+}
+
+func FuzzTypes(f *testing.F) { denctest.Fuzz(f, types) }
+
+func TestEveryTypeIsFuzzed(t *testing.T) {
+	for _, name := range denctest.Declared(t) {
+		if types[name] == nil {
+			t.Errorf("type %s is not in the list of types", name)
+		}
+	}
+}
