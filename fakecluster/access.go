@@ -21,6 +21,11 @@ func (c *Cluster) makeKeys() {
 			"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *",
 		}},
 	}
+	for _, what := range []string{"mds", "mgr", "osd", "rbd", "rbd-mirror", "rgw"} { // with which daemons are set up
+		ring[entity.AuthName{Type: entity.TypeClient, ID: "bootstrap-" + what}] = cephx.Entry{
+			Key: cephx.NewKey(c.opt.keyType), Caps: map[string]string{"mon": "allow profile bootstrap-" + what},
+		}
+	}
 	for i := range c.opt.osds {
 		ring[entity.AuthName{Type: entity.TypeOSD, ID: fmt.Sprint(i)}] = cephx.Entry{
 			Key: cephx.NewKey(c.opt.keyType), Caps: map[string]string{"mon": "allow profile osd", "osd": "allow *", "mgr": "allow profile osd"},

@@ -35,9 +35,6 @@ func adminCommands() []command {
 		{words: "mon feature ls", run: (*call).monFeatures},
 		{words: "mgr module enable", run: (*call).moduleEnable},
 		{words: "mgr module disable", run: (*call).moduleDisable},
-		{words: "fs get", run: func(k *call) errno.Errno {
-			return k.say(errno.ErrNotFound, "filesystem '%s' not found", k.args.str("fs_name"))
-		}},
 		{words: "fs volume ls", module: "volumes", run: func(k *call) errno.Errno { return k.print("[]") }},
 		{words: "mds versions", run: func(k *call) errno.Errno { return k.json(object{}) }},
 		{words: "mds count-metadata", run: func(k *call) errno.Errno { return k.json(object{}) }},
@@ -230,26 +227,4 @@ func (k *call) monFeatures() errno.Errno {
 	list := "[" + strings.Join(names, ",") + "]"
 	return k.print("all features\n\tsupported: %s\n\tpersistent: %s\non current monmap (epoch %d)\n\tpersistent: %s\n\trequired: %s\n",
 		list, list, k.c.monmap.Epoch, list, list)
-}
-
-func (k *call) moduleEnable() errno.Errno {
-	name := k.args.str("module")
-	if slices.Contains(k.c.mgrmap.Modules, name) {
-		return k.say(0, "module '%s' is already enabled", name)
-	}
-	if slices.Contains(k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)], name) {
-		return k.say(0, "module '%s' is already enabled (always-on)", name)
-	}
-	return k.say(errno.ErrNotFound, "all mgr daemons do not support module '%s', pass --force to force enablement", name)
-}
-
-func (k *call) moduleDisable() errno.Errno {
-	name := k.args.str("module")
-	if slices.Contains(k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)], name) {
-		return k.say(errno.ErrInvalid, "module '%s' cannot be disabled (always-on)", name)
-	}
-	if !slices.Contains(k.c.mgrmap.Modules, name) {
-		return k.say(0, "module '%s' is already disabled", name)
-	}
-	return k.say(errno.ErrNotSupported, "modules of this fake cluster cannot be disabled")
 }

@@ -63,7 +63,8 @@ type Cluster struct {
 	support                         *support
 	election                        election
 	told                            map[string]string // options of single daemons, by daemon and name
-	perf                            perfStats         // locks itself
+	mutes                           map[string]mute
+	perf                            perfStats // locks itself
 
 	crashed   map[*daemon]bool // which daemons ran when the cluster crashed
 	holdTrim  bool
@@ -203,7 +204,10 @@ func (c *Cluster) startDaemons(l *loaded) error {
 		if _, there := c.osdmap.PoolByName(p.name); there && l != nil {
 			continue
 		}
-		id := c.createPool(newPool{name: p.name, erasure: p.erasure, pgs: p.pgs, app: p.app})
+		if p.erasure {
+			c.makeOwnProfile()
+		}
+		id := c.createPool(newPool{name: p.name, erasure: p.erasure, profile: ownProfile, pgs: p.pgs, app: p.app})
 		if p.erasure {
 			c.updatePool(id, func(p *osdmap.Pool) { p.Flags |= osdmap.PoolECOverwrites })
 		}

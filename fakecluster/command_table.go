@@ -3,7 +3,6 @@ package fakecluster
 import (
 	_ "embed"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,8 +79,8 @@ func (c *Cluster) commands(taker string) *commandSet { return setsOf[c.opt.relea
 func readCommands(release string) commandSets {
 	lists := map[string][]signature{}
 	for line := range strings.Lines(commandLines) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if f[1] != "" && !slices.Contains(strings.Split(f[1], ","), release) {
+		f := fields(line, release, 6)
+		if f == nil {
 			continue
 		}
 		s := signature{sig: strings.Split(f[2], " "), module: f[3], perm: f[4]}

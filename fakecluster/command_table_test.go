@@ -52,7 +52,7 @@ func TestTold(t *testing.T) {
 		{"osd.0", `{"prefix":"config get","var":"nosuch"}`, errno.ErrNotFound, "error getting 'nosuch': (2) No such file or directory", ""},
 		{"osd.0", `{"prefix":"injectargs","injected_args":["--osd_max_backfills=3"]}`, 0, "osd_max_backfills = '3' ", "{}"},
 		{"osd.0", `{"prefix":"nosuch"}`, errno.ErrInvalid, "unknown command prefix nosuch", ""},
-		{"osd.0", `{"prefix":"dump_mempools"}`, errno.ErrNotSupported, "this fake cluster cannot do 'dump_mempools'", ""},
+		{"osd.0", `{"prefix":"leak_some_memory"}`, errno.ErrNotSupported, "this fake cluster cannot do 'leak_some_memory'", ""},
 		{"osd.0", `{"prefix":"get_mapped_pools"}`, 0, "", "1"},
 		{"osd.0", `{"prefix":"pg","pgid":"9.0","cmd":"query"}`, errno.ErrNotFound, "i don't have pgid 9.0", ""},
 		{"mon.a", `{"prefix":"mon_status"}`, 0, "", `"state": "leader"`},

@@ -3,6 +3,7 @@ package fakecluster
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rbdm/rbdm/msgr2/entity"
@@ -33,12 +34,30 @@ func (d *configDB) remove(who, name string) {
 	d.version++
 }
 
+// rbdFeatures reports whether a value names features of images, or is their number.
+func rbdFeatures(value string) bool {
+	if _, err := strconv.ParseUint(value, 0, 64); err == nil {
+		return true
+	}
+	for name := range strings.SplitSeq(value, ",") {
+		if !slices.Contains([]string{
+			"layering", "striping", "exclusive-lock", "object-map", "fast-diff", "deep-flatten", "journaling", "data-pool", "operations", "migrating", "non-primary",
+		}, strings.TrimSpace(name)) {
+			return false
+		}
+	}
+	return true
+}
+
 // effective returns what is in force for an entity: global, its kind, then
-// ever longer parts of its name.
+// ever longer parts of its name. What is for a class of disks is for all OSDs of it.
 func (d *configDB) effective(n entity.AuthName) map[string]string {
 	out := map[string]string{}
 	maps.Copy(out, d.options["global"])
 	maps.Copy(out, d.options[n.Type.String()])
+	if n.Type == entity.TypeOSD {
+		maps.Copy(out, d.options["osd/class:"+deviceClass])
+	}
 	parts := strings.Split(n.ID, ".")
 	for i := range parts {
 		maps.Copy(out, d.options[n.Type.String()+"."+strings.Join(parts[:i+1], ".")])

@@ -61,9 +61,8 @@ func configCommands() []command {
 // configNames lists the options that there are.
 func (k *call) configNames() errno.Errno {
 	names := []string{}
-	for line := range strings.Lines(optionTable) {
-		name, _, _ := strings.Cut(line, "\t")
-		if o, ok := k.c.findOption(name); !ok || o.kind == "subsys" {
+	for _, name := range k.c.options().names {
+		if o, _ := k.c.findOption(name); o.kind == "subsys" {
 			continue
 		}
 		if k.plain() {
@@ -82,11 +81,20 @@ func (k *call) configSet() errno.Errno {
 	name, value := normalOption(k.args.str("name")), k.args.str("value")
 	if o, known := k.c.findOption(name); known {
 		kept, problem := o.normal(value)
+		if name == "rbd_default_features" {
+			kept, problem = value, ""
+			if !rbdFeatures(value) {
+				return k.say(errno.ErrInvalid, "error parsing value: ")
+			}
+		}
 		if problem != "" {
 			return k.say(errno.ErrInvalid, "error parsing value: %s", k.c.parseProblem(problem, value))
 		}
 		value = kept
-	} else if !k.args.flag("force") && !strings.HasPrefix(name, "mgr/") {
+		if name == "fsid" {
+			return k.say(errno.ErrInvalid, "fsid is special and cannot be stored by the mon")
+		}
+	} else if !k.args.flag("force") {
 		return k.say(errno.ErrInvalid, "unrecognized config option '%s'", k.args.str("name"))
 	}
 	if !configTarget(who) {
@@ -100,7 +108,7 @@ func (k *call) configGet() errno.Errno {
 	n, err := entity.ParseAuthName(k.args.str("who"))
 	if err != nil {
 		t, ok := entity.ParseType(k.args.str("who"))
-		if !ok && k.args.str("who") != "global" {
+		if !ok {
 			return k.say(errno.ErrInvalid, "unrecognized entity '%s'", k.args.str("who"))
 		}
 		n = entity.AuthName{Type: t}
@@ -127,6 +135,9 @@ func (k *call) configGet() errno.Errno {
 	}
 	key := normalOption(k.args.str("key"))
 	v, ok := opts[key]
+	if _, known := k.c.findOption(key); !known {
+		return k.say(errno.ErrNotFound, "unrecognized key '%s'", key)
+	}
 	if !ok {
 		if v, ok = k.c.defaultOption(key); !ok {
 			return k.say(errno.ErrNotFound, "unrecognized key '%s'", key)
@@ -140,12 +151,11 @@ func (k *call) configGet() errno.Errno {
 	return k.print("%s\n", v)
 }
 
+// defaultOption returns the defaults of options that clients ask monitors for.
 func (c *Cluster) defaultOption(key string) (string, bool) {
 	switch key {
 	case "fsid":
 		return c.fsid.String(), true
-	case "mon_allow_pool_delete":
-		return "true", true
 	case "mon_host":
 		return c.MonHost(), true
 	}
@@ -160,10 +170,11 @@ func (k *call) configDump() errno.Errno {
 		for _, name := range slices.Sorted(maps.Keys(k.c.config.options[who])) {
 			v := k.c.config.options[who][name]
 			o, _ := k.c.findOption(name)
+			section, mask, _ := strings.Cut(who, "/")
 			list = append(list, object{
-				{"section", who}, {"name", name}, {"value", v}, {"level", o.level()}, {"can_update_at_runtime", o.runtime()}, {"mask", ""},
+				{"section", section}, {"name", name}, {"value", v}, {"level", o.level()}, {"can_update_at_runtime", o.runtime()}, {"mask", mask},
 			})
-			t.rows = append(t.rows, []string{k.c.indented(who), "", o.level(), name, v, o.readOnly()})
+			t.rows = append(t.rows, []string{k.c.indented(section), mask, o.level(), name, v, o.readOnly()})
 		}
 	}
 	if !k.plain() {
@@ -203,6 +214,7 @@ func (k *call) configKeyList() errno.Errno {
 	return k.json(names)
 }
 
+// pushKeys tells everybody who follows config-keys.
 func (c *Cluster) pushKeys() {
 	for s := range c.sessions {
 		for _, name := range slices.Sorted(maps.Keys(s.subs)) {

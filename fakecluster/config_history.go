@@ -27,12 +27,19 @@ func (d *configDB) sections() []string {
 		if who == "global" {
 			return -1
 		}
-		kind, _, _ := strings.Cut(who, ".")
+		section, _, _ := strings.Cut(who, "/")
+		kind, _, _ := strings.Cut(section, ".")
 		return slices.Index([]string{"mon", "mds", "osd", "client", "mgr"}, kind)
 	}
 	return slices.SortedFunc(maps.Keys(d.options), func(a, b string) int {
 		if x, y := rank(a), rank(b); x != y {
 			return x - y
+		}
+		// What is for some of them comes before what is for all.
+		section, mask, _ := strings.Cut(a, "/")
+		other, otherMask, _ := strings.Cut(b, "/")
+		if section == other && (mask == "") != (otherMask == "") {
+			return len(otherMask) - len(mask)
 		}
 		return strings.Compare(a, b)
 	})
@@ -51,6 +58,10 @@ func (c *Cluster) indented(who string) string {
 
 // configTarget reports whether options can be set for who.
 func configTarget(who string) bool {
+	who, mask, masked := strings.Cut(who, "/")
+	if masked && !strings.Contains(mask, ":") {
+		return false
+	}
 	kind, id, named := strings.Cut(who, ".")
 	if kind == "global" {
 		return !named
@@ -136,6 +147,11 @@ func (k *call) configHelp() errno.Errno {
 	}
 	if k.plain() {
 		k.print("%s - \n  (%s, %s)\n  Default: %s\n  Can update at runtime: %t\n", name, o.kindName(), o.level(), o.standard, o.runtime())
+		for _, list := range []field{{"Services", o.services}, {"Tags", o.tags}, {"See also", o.related}} {
+			if l := list.Value.([]string); len(l) > 0 {
+				k.print("  %s: [%s]\n", list.Key, strings.Join(l, ","))
+			}
+		}
 		return 0
 	}
 	return k.json(append(object{{"name", name}}, o.describe()...))
@@ -149,6 +165,9 @@ func (o option) kindName() string {
 }
 
 func (o option) level() string {
+	if o.kind == "" {
+		return "unknown"
+	}
 	switch strings.TrimSuffix(o.flags, "*") {
 	case "b":
 		return "basic"
@@ -186,15 +205,17 @@ func (d *configDB) source(n entity.AuthName, name string) string {
 }
 
 // runtime reports whether a change takes effect without a restart.
-func (o option) runtime() bool { return !strings.HasSuffix(o.flags, "*") }
+func (o option) runtime() bool { return o.kind != "" && !strings.HasSuffix(o.flags, "*") }
 
 func (o option) describe() object {
-	flags := []string{}
-	return object{
-		{"type", o.kindName()}, {"level", o.level()}, {"desc", ""}, {"long_desc", ""}, {"default", o.typed(o.standard)}, {"daemon_default", ""},
-		{"tags", []string{}}, {"services", []string{}}, {"see_also", []string{}}, {"min", ""}, {"max", ""},
-		{"can_update_at_runtime", o.runtime()}, {"flags", flags},
+	d := object{
+		{"type", o.kindName()}, {"level", o.level()}, {"desc", ""}, {"long_desc", ""}, {"default", o.typed(o.standard)}, {"daemon_default", o.typed(o.ofDaemons)},
+		{"tags", o.tags}, {"services", o.services}, {"see_also", o.related},
 	}
+	if o.kind == "str" {
+		d = append(d, field{"enum_values", o.enum})
+	}
+	return append(d, field{"min", o.typed(o.least)}, field{"max", o.typed(o.most)}, field{"can_update_at_runtime", o.runtime()}, field{"flags", o.said})
 }
 
 // configShow tells what options a daemon has that are not the standard ones.

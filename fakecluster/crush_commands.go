@@ -22,6 +22,7 @@ func crushCommands() []command {
 		{words: "osd crush rule rm", run: (*call).ruleRemove},
 		{words: "osd crush rule create-replicated", run: (*call).ruleCreate},
 		{words: "osd crush rule create-simple", run: (*call).ruleCreate},
+		{words: "osd crush rule create-erasure", run: (*call).ruleCreateErasure},
 		{words: "osd crush dump", run: func(k *call) errno.Errno { return k.json(k.c.crushDump()) }},
 		{words: "osd crush show-tunables", run: func(k *call) errno.Errno { return k.json(k.c.tunables()) }},
 		{words: "osd crush get-tunable", run: func(k *call) errno.Errno {
@@ -129,46 +130,113 @@ func (c *Cluster) editCrush(edit func(m *crush.Map)) {
 	c.change(func(inc *osdmap.Incremental) { inc.Crush = m.Append(nil) })
 }
 
+// addRule makes a rule and returns its number.
+func (c *Cluster) addRule(name string, make func(number int) *crush.Rule) int {
+	at := 0
+	c.editCrush(func(m *crush.Map) {
+		if at = slices.Index(m.Rules, nil); at < 0 {
+			at = len(m.Rules)
+			m.Rules = append(m.Rules, nil)
+		}
+		m.Rules[at] = make(at)
+		m.RuleNames[int32(at)] = name
+	})
+	return at
+}
+
+// itemNamed and typeNamed find a bucket or device, and a level of the hierarchy.
+func itemNamed(m *crush.Map, name string) (id int32, ok bool) { return keyOf(m.ItemNames, name) }
+
+func typeNamed(m *crush.Map, name string) (level int32, ok bool) { return keyOf(m.TypeNames, name) }
+
+func keyOf(names map[int32]string, name string) (int32, bool) {
+	for id, n := range names {
+		if n == name {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// erasureRule returns the number of the rule of a new pool of a profile, which it
+// makes if need be.
+func (c *Cluster) erasureRule(pool, profile string) int {
+	name := pool
+	if profile == "default" {
+		name = "erasure-code"
+	}
+	if i := c.findRule(name); i >= 0 {
+		return i
+	}
+	root, level, _ := c.profilePlace(c.osdmap.ErasureCodes[profile])
+	return c.addRule(name, func(number int) *crush.Rule { return crush.ErasureRule(number, root, level) })
+}
+
+// profilePlace returns where the chunks of a profile go, or what is wrong with that.
+func (c *Cluster) profilePlace(p map[string]string) (root, level int32, problem string) {
+	root, level = -1, crush.TypeHost
+	if name := p["crush-root"]; name != "" {
+		id, ok := itemNamed(c.osdmap.Crush, name)
+		if !ok {
+			return 0, 0, fmt.Sprintf("root item %s does not exist", name)
+		}
+		root = id
+	}
+	if name := p["crush-failure-domain"]; name != "" {
+		id, ok := typeNamed(c.osdmap.Crush, name)
+		if !ok {
+			return 0, 0, fmt.Sprintf("unknown type %s", name)
+		}
+		level = id
+	}
+	return root, level, ""
+}
+
 func (k *call) ruleCreate() errno.Errno {
 	name, root, kind := k.args.str("name"), k.args.str("root"), k.args.str("type")
 	m := k.c.osdmap.Crush
 	if k.c.findRule(name) >= 0 {
 		return k.say(0, "rule %s already exists", name)
 	}
-	id, ok := int32(0), false
-	for i, n := range m.ItemNames {
-		if n == root {
-			id, ok = i, true
-		}
-	}
+	id, ok := itemNamed(m, root)
 	if !ok {
 		return k.say(errno.ErrNotFound, "root item %s does not exist", root)
 	}
-	level := int32(-1)
-	for i, n := range m.TypeNames {
-		if n == kind {
-			level = i
-		}
-	}
-	if level < 0 {
+	level, ok := typeNamed(m, kind)
+	if !ok {
 		return k.say(errno.ErrInvalid, "unknown type %s", kind)
 	}
 	op := crush.OpChooseLeafFirstN
 	if level == 0 {
 		op = crush.OpChooseFirstN
 	}
-	k.c.editCrush(func(m *crush.Map) {
-		at := slices.Index(m.Rules, nil)
-		if at < 0 {
-			at = len(m.Rules)
-			m.Rules = append(m.Rules, nil)
-		}
-		m.Rules[at] = &crush.Rule{Ruleset: uint8(at), Type: crush.RuleReplicated, MinSize: 1, MaxSize: 10, Steps: []crush.Step{
+	k.c.addRule(name, func(number int) *crush.Rule {
+		return &crush.Rule{Ruleset: uint8(number), Type: crush.RuleReplicated, MinSize: 1, MaxSize: 10, Steps: []crush.Step{
 			{Op: crush.OpTake, Arg1: id}, {Op: op, Arg2: level}, {Op: crush.OpEmit},
 		}}
-		m.RuleNames[int32(at)] = name
 	})
 	return 0
+}
+
+// ruleCreateErasure is osd crush rule create-erasure.
+func (k *call) ruleCreateErasure() errno.Errno {
+	name, profile := k.args.str("name"), k.args.str("profile")
+	if profile == "" {
+		profile = "default"
+	}
+	p, ok := k.c.osdmap.ErasureCodes[profile]
+	if !ok {
+		return k.say(errno.ErrInvalid, "cannot determine the erasure code plugin because there is no 'plugin' entry in the erasure_code_profile {}")
+	}
+	if k.c.findRule(name) >= 0 {
+		return k.say(0, "rule %s already exists", name)
+	}
+	root, level, problem := k.c.profilePlace(p)
+	if problem != "" {
+		return k.say(errno.ErrInvalid, "%s", problem)
+	}
+	n := k.c.addRule(name, func(number int) *crush.Rule { return crush.ErasureRule(number, root, level) })
+	return k.say(0, "created rule %s at %d", name, n)
 }
 
 func (k *call) ruleRemove() errno.Errno {

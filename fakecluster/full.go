@@ -121,7 +121,7 @@ func (c *Cluster) fullChecks() (osds, pools []check) {
 			}
 		}
 		if n := len(detail); n > 0 {
-			osds = append(osds, check{"OSD_" + k.code, k.severity, fmt.Sprintf("%d %s osd(s)", n, k.name), n, detail})
+			osds = append(osds, check{code: "OSD_" + k.code, severity: k.severity, summary: fmt.Sprintf("%d %s osd(s)", n, k.name), count: n, detail: detail})
 		}
 		detail = nil
 		for _, id := range poolsByID(c.osdmap) {
@@ -137,7 +137,7 @@ func (c *Cluster) fullChecks() (osds, pools []check) {
 			detail = append(detail, fmt.Sprintf("pool '%s' is %s%s", c.osdmap.PoolNames[id], k.name, why))
 		}
 		if n := len(detail); n > 0 {
-			pools = append(pools, check{"POOL_" + k.code, "HEALTH_WARN", fmt.Sprintf("%d pool(s) %s", n, k.name), n, detail})
+			pools = append(pools, check{code: "POOL_" + k.code, severity: "HEALTH_WARN", summary: fmt.Sprintf("%d pool(s) %s", n, k.name), count: n, detail: detail})
 		}
 	}
 	return osds, pools

@@ -124,9 +124,9 @@ func (c *Cluster) StartMgr() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	epoch := c.mgrmap.Epoch
+	epoch, modules := c.mgrmap.Epoch, c.mgrmap.Modules
 	c.makeMgrMap()
-	c.mgrmap.Epoch, c.mgrmap.ActiveChange = epoch+1, denc.TimeOf(c.clock.Now())
+	c.mgrmap.Epoch, c.mgrmap.Modules, c.mgrmap.ActiveChange = epoch+1, modules, denc.TimeOf(c.clock.Now())
 	c.pushAll("mgrmap")
 	if len(c.support.tasks) > 0 {
 		c.support.work()

@@ -132,22 +132,38 @@ func (c *Cluster) firstMap() {
 	c.view.Store(c.newView(m, true))
 }
 
-// defaultProfile returns the erasure code profile for pools that ask for none;
-// it fits the number of OSDs.
+// defaultProfile returns the erasure code profile for pools that ask for none.
 func (c *Cluster) defaultProfile() map[string]string {
-	k, m := "2", "1"
-	if len(c.osds) < 3 {
-		k, m = "1", "1"
+	p := map[string]string{"k": "2", "m": "2", "plugin": "jerasure", "technique": "reed_sol_van"}
+	if c.opt.release >= 20 {
+		p["plugin"] = "isa"
 	}
-	return map[string]string{"k": k, "m": m, "plugin": "jerasure", "technique": "reed_sol_van", "crush-failure-domain": "host"}
+	return p
+}
+
+// ownProfile is the erasure code profile of pools that the cluster begins with,
+// which fits the number of OSDs.
+const ownProfile = "fake"
+
+// makeOwnProfile sees to it that ownProfile is there.
+func (c *Cluster) makeOwnProfile() {
+	if c.osdmap.ErasureCodes[ownProfile] != nil {
+		return
+	}
+	given := map[string]string{"k": "2", "m": "1"}
+	if len(c.osds) < 3 {
+		given = map[string]string{"k": "1", "m": "1", "crush-failure-domain": "osd"}
+	}
+	p := c.newProfile(given)
+	c.change(func(inc *osdmap.Incremental) { inc.NewErasureCodes = map[string]map[string]string{ownProfile: p} })
 }
 
 // newProfile returns the erasure code profile that is kept when some of it is given.
 func (c *Cluster) newProfile(given map[string]string) map[string]string {
 	p := c.defaultProfile()
-	maps.Copy(p, map[string]string{"crush-device-class": "", "crush-root": "default"})
+	maps.Copy(p, map[string]string{"crush-device-class": "", "crush-root": "default", "crush-failure-domain": "host"})
 	if c.opt.release >= 20 {
-		maps.Copy(p, map[string]string{"plugin": "isa", "crush-num-failure-domains": "0", "crush-osds-per-failure-domain": "0"})
+		maps.Copy(p, map[string]string{"crush-num-failure-domains": "0", "crush-osds-per-failure-domain": "0"})
 	}
 	maps.Copy(p, given)
 	if p["plugin"] == "jerasure" {
@@ -238,9 +254,13 @@ func (c *Cluster) createPool(n newPool) int64 {
 		minSize = size - size/2
 	}
 	if n.erasure {
-		kind, rule = osdmap.PoolErasure, crush.ErasureRule
+		kind = osdmap.PoolErasure
 		if n.profile == "" {
 			n.profile = "default"
+		}
+		if n.rule == nil {
+			number := uint8(c.erasureRule(n.name, n.profile))
+			n.rule = &number
 		}
 		k, m := profileSizes(c.osdmap.ErasureCodes[n.profile])
 		size, minSize = uint8(k+m), uint8(min(k+1, k+m))
@@ -264,7 +284,6 @@ func (c *Cluster) createPool(n newPool) int64 {
 		p.ErasureProfile = n.profile
 		k, _ := profileSizes(c.osdmap.ErasureCodes[n.profile])
 		p.StripeWidth = uint32(4096 * k)
-		p.Flags |= osdmap.PoolCreating &^ osdmap.PoolCreating
 	}
 	for _, edit := range n.edits {
 		edit(p)

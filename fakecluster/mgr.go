@@ -295,11 +295,9 @@ func cephTime(t time.Time) string {
 func (c *Cluster) makeMgrMap() {
 	c.mgrmap = wire.MgrMap{
 		Epoch: 2, ActiveAddrs: c.mgr.addrs(), ActiveGID: c.keys.NewGlobalID(), Available: true, ActiveName: "x",
-		Modules: []string{"iostat", "restful"}, Services: map[string]string{}, ActiveChange: denc.TimeOf(c.started),
+		Modules: c.firstModules(), Services: map[string]string{}, ActiveChange: denc.TimeOf(c.started),
 		ActiveFeatures: c.features(),
-		AlwaysOn: map[uint32][]string{uint32(c.release().number): {
-			"balancer", "crash", "devicehealth", "orchestrator", "pg_autoscaler", "progress", "rbd_support", "status", "telemetry", "volumes",
-		}},
+		AlwaysOn:       c.alwaysOn(),
 	}
 	if c.opt.release >= 20 {
 		c.mgrmap.V = 14

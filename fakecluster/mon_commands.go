@@ -61,13 +61,7 @@ func clusterCommands() []command {
 		}},
 		{words: "mgr fail", run: (*call).mgrFail},
 		{words: "mgr services", run: func(k *call) errno.Errno { return k.json(stringObject(k.c.mgrmap.Services)) }},
-		{words: "mgr module ls", run: func(k *call) errno.Errno {
-			o := object{{"always_on_modules", k.c.mgrmap.AlwaysOn[uint32(k.c.release().number)]}}
-			if k.c.opt.release >= 20 {
-				o = append(o, field{"force_disabled_modules", []string{}})
-			}
-			return k.json(append(o, field{"enabled_modules", k.c.mgrmap.Modules}, field{"disabled_modules", []string{}}))
-		}},
+		{words: "mgr module ls", run: (*call).moduleList},
 		{words: "service dump", run: (*call).serviceDump},
 		{words: "service status", run: (*call).serviceStatus},
 		{words: "fs ls", run: func(k *call) errno.Errno {
@@ -381,8 +375,6 @@ func (k *call) authRemove() errno.Errno {
 	return 0
 }
 
-// defaultOption returns the defaults of options that clients ask monitors for.
-// pushKeys tells everybody who follows config-keys.
 // age prints how long something has lasted, as Ceph's status does.
 func (c *Cluster) age(since time.Time) string {
 	d := c.clock.Now().Sub(since)

@@ -71,7 +71,9 @@ func osdCommands() []command {
 		{words: "osd down", run: (*call).osdDown},
 		{words: "osd reweight", run: (*call).osdReweight},
 		{words: "osd primary-affinity", run: (*call).osdAffinity},
-		{words: "osd get-require-min-compat-client", run: func(k *call) errno.Errno { return k.print("luminous\n") }},
+		{words: "osd get-require-min-compat-client", run: func(k *call) errno.Errno {
+			return k.print("%s\n", releaseNames[k.c.osdmap.OSDOnly.MinCompatClient])
+		}},
 		{words: "osd set-require-min-compat-client", run: (*call).minCompatClient},
 		{words: "osd erasure-code-profile ls", run: func(k *call) errno.Errno {
 			names := slices.Sorted(maps.Keys(k.c.osdmap.ErasureCodes))
@@ -330,8 +332,8 @@ func (k *call) osdAffinity() errno.Errno {
 }
 
 func (k *call) minCompatClient() errno.Errno {
-	v, ok := map[string]uint8{"luminous": 12, "mimic": 13, "nautilus": 14, "octopus": 15, "pacific": 16, "quincy": 17, "reef": 18}[k.args.str("version")]
-	if !ok {
+	v := releaseNumber(k.args.str("version"))
+	if v == 0 || v > k.c.release().number {
 		return k.say(errno.ErrInvalid, "version %s is not recognized", k.args.str("version"))
 	}
 	k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.MinCompatClient = v })

@@ -202,7 +202,7 @@ func (k *call) pgDumpText(asked func(...string) bool, brief []object) errno.Errn
 	}
 	note := false
 	if asked("pgs", "pgs_brief") {
-		t := table{head: []string{"PG_STAT", "STATE", "UP", "UP_PRIMARY", "ACTING", "ACTING_PRIMARY"}, right: []bool{false, false, false, true, false, true}}
+		t := table{head: []string{"PG_STAT", "STATE", "UP", "UP_PRIMARY", "ACTING", "ACTING_PRIMARY"}, right: []bool{false, false, false, true, true, true}}
 		for _, o := range brief {
 			set := strings.ReplaceAll(fmt.Sprint(o[2].Value), " ", ",")
 			t.rows = append(t.rows, []string{fmt.Sprint(o[0].Value), fmt.Sprint(o[1].Value), set, fmt.Sprint(o[4].Value), set, fmt.Sprint(o[5].Value)})

@@ -105,8 +105,12 @@ func (k *call) poolCreate() errno.Errno {
 	return k.say(0, "pool '%s' created", name)
 }
 
-// poolNoDelete is the flag of a pool that cannot be removed.
-const poolNoDelete = 1 << 4
+// Flags of a pool that cannot be removed, or is not scrubbed.
+const (
+	poolNoDelete    = 1 << 4
+	poolNoScrub     = 1 << 8
+	poolNoDeepScrub = 1 << 9
+)
 
 // poolFlags are the flags of pools by name. read-only.
 var poolFlags = []struct {
@@ -114,8 +118,8 @@ var poolFlags = []struct {
 	bit  uint64
 }{
 	{"hashpspool", osdmap.PoolHashPSPool}, {"full", osdmap.PoolFull}, {"ec_overwrites", osdmap.PoolECOverwrites},
-	{"nodelete", poolNoDelete}, {"nopgchange", 1 << 5}, {"nosizechange", 1 << 6}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", 1 << 8},
-	{"nodeep-scrub", 1 << 9}, {"full_quota", osdmap.PoolFullQuota}, {"nearfull", osdmap.PoolNearFull}, {"backfillfull", osdmap.PoolBackfillFull},
+	{"nodelete", poolNoDelete}, {"nopgchange", 1 << 5}, {"nosizechange", 1 << 6}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", poolNoScrub},
+	{"nodeep-scrub", poolNoDeepScrub}, {"full_quota", osdmap.PoolFullQuota}, {"nearfull", osdmap.PoolNearFull}, {"backfillfull", osdmap.PoolBackfillFull},
 	{"selfmanaged_snaps", osdmap.PoolSelfManagedSnaps}, {"pool_snaps", osdmap.PoolPoolSnaps}, {"creating", osdmap.PoolCreating},
 	{"eio", osdmap.PoolEIO}, {"bulk", osdmap.PoolBulk},
 }
@@ -139,6 +143,9 @@ func poolLine(m *osdmap.Map, id int64) string {
 	}
 	s := fmt.Sprintf("pool %d '%s' %s size %d min_size %d crush_rule %d object_hash rjenkins pg_num %d pgp_num %d autoscale_mode %s last_change %d",
 		id, m.PoolNames[id], kind, p.Size, p.MinSize, p.CrushRule, p.PGNum, p.PGPNum, autoscale(p), p.LastChange)
+	if p.LastForceResend+p.LastForceResendPreNautilus+p.LastForceResendPreLuminous > 0 {
+		s += fmt.Sprintf(" lfor %d/%d/%d", p.LastForceResend, p.LastForceResendPreNautilus, p.LastForceResendPreLuminous)
+	}
 	s += " flags " + poolFlagNames(p.Flags)
 	if p.QuotaBytes > 0 {
 		s += fmt.Sprintf(" max_bytes %d", p.QuotaBytes)

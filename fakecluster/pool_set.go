@@ -143,7 +143,11 @@ func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 		case uint32(n) < p.PGNum:
 			return refuse(errno.ErrNotSupported, "this cluster does not merge placement groups")
 		}
+		if uint32(n) == p.PGNum {
+			return poolChange{}
+		}
 		return poolChange{edit: func(p *osdmap.Pool) {
+			p.LastForceResendPreLuminous = k.c.osdmap.Epoch + 1
 			p.PGNum, p.PGNumTarget, p.PGNumPending = uint32(n), uint32(n), uint32(n)
 			p.PGPNum, p.PGPNumTarget = uint32(n), uint32(n)
 		}}

@@ -9,6 +9,11 @@ type releaseInfo struct {
 	commit  string
 }
 
+// releaseNames are what releases are called, by number. read-only.
+var releaseNames = map[uint8]string{
+	10: "jewel", 11: "kraken", 12: "luminous", 13: "mimic", 14: "nautilus", 15: "octopus", 16: "pacific", 17: "quincy", 18: "reef", 19: "squid", 20: "tentacle",
+}
+
 func (c *Cluster) release() releaseInfo {
 	r := releaseInfo{number: uint8(c.opt.release)}
 	build := "stable"

@@ -2,7 +2,6 @@ package fakecluster
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -219,43 +218,6 @@ func logPriority(p uint16) string {
 	return "[INF]"
 }
 
-// report is everything at once. Clients look for single parts of it.
-func (k *call) clusterReport() errno.Errno {
-	c := k.c
-	k.status = fmt.Sprintf("report %d", c.osdmap.Epoch)
-	s, raw := c.total()
-	n, _, _ := c.osdCounts()
-	states := c.pgStates()
-	o := object{
-		{"cluster_fingerprint", c.fsid.String()}, {"version", c.release().short}, {"commit", c.release().commit},
-		{"timestamp", cephTime(c.clock.Now())}, {"tag", strings.Join(k.args.list("tags"), " ")}, {"health", healthObject(c.checks(), true)},
-		{"monmap_first_committed", 1}, {"monmap_last_committed", c.monmap.Epoch}, {"monmap", c.monmapObject()}, {"quorum", c.quorum()},
-		{"osdmap", c.osdDumpObject(c.osdmap)}, {"osd_metadata", []string{}}, {"osdmap_clean_epochs", object{}},
-		{"osdmap_first_committed", 1}, {"osdmap_last_committed", c.osdmap.Epoch}, {"crushmap", object{}}, {"purged_snaps", []string{}},
-		{"fsmap", c.fsMap()}, {"mdsmap_first_committed", 1}, {"mdsmap_last_committed", 1}, {"auth", object{}}, {"paxos", object{}},
-		{"servicemap", c.services.dump()}, {"num_pg", c.numPGs()}, {"num_pg_active", c.numPGs()}, {"num_pg_unknown", states["unknown"]},
-		{"num_osd", n}, {"pool_stats", []string{}}, {"pool_sum", object{{"stat_sum", object{{"num_bytes", s.Bytes}, {"num_objects", s.Objects}}}}},
-		{"osd_stats", []string{}}, {"osd_sum", object{{"kb", uint64(n) * osdBytes / 1024}, {"kb_used", raw / 1024}}}, {"osd_sum_by_class", object{}},
-		{"num_pg_by_state", pgStateObjects(states)}, {"num_pg_by_osd", []string{}},
-	}
-	if c.opt.release >= 18 {
-		o = append(o, field{"logm_first_committed", 1}, field{"logm_last_committed", len(c.clusterLog)}, field{"mgrstat_first_committed", 1},
-			field{"mgrstat_last_committed", c.mgrmap.Epoch})
-	}
-	if c.opt.release >= 20 {
-		o = append(o, field{"pool_pg_unavailable_map", object{}})
-	}
-	return k.json(o)
-}
-
-func pgStateObjects(states map[string]int) []object {
-	by := []object{}
-	for _, name := range slices.Sorted(maps.Keys(states)) {
-		by = append(by, object{{"name", name}, {"num", states[name]}})
-	}
-	return by
-}
-
 // crushTree is osd tree without what only OSDs that run have.
 func (k *call) crushTree() errno.Errno {
 	format := k.format
@@ -286,6 +248,19 @@ func (k *call) crushTree() errno.Errno {
 	}
 	k.out = t.text(2)
 	return 0
+}
+
+// primariesByOSD counts the placement groups of which every OSD is the primary.
+func (c *Cluster) primariesByOSD() []int {
+	n := make([]int, len(c.osds))
+	for _, p := range c.view.Load().pools {
+		for _, id := range p.primary {
+			if id >= 0 && int(id) < len(n) {
+				n[id]++
+			}
+		}
+	}
+	return n
 }
 
 // groupsByOSD counts the placement groups of every OSD.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
@@ -16,16 +17,17 @@ type check struct {
 	code, severity, summary string
 	count                   int
 	detail                  []string
+	muted, sticky           bool
 }
 
 // checks returns what is wrong with the cluster.
 func (c *Cluster) checks() []check {
 	var out []check
 	if c.mgrmap.ActiveGID == 0 {
-		out = append(out, check{"MGR_DOWN", "HEALTH_WARN", "no active mgr", 1, nil})
+		out = append(out, check{code: "MGR_DOWN", severity: "HEALTH_WARN", summary: "no active mgr", count: 1, detail: nil})
 	}
 	if down := len(c.mons) - len(c.quorum()); down > 0 {
-		out = append(out, check{"MON_DOWN", "HEALTH_WARN", fmt.Sprintf("%d/%d mons down, quorum %s", down, len(c.mons), strings.Join(c.quorumNames(), ",")), down, nil})
+		out = append(out, check{code: "MON_DOWN", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d/%d mons down, quorum %s", down, len(c.mons), strings.Join(c.quorumNames(), ",")), count: down, detail: nil})
 	}
 	down := 0
 	var detail []string
@@ -36,7 +38,7 @@ func (c *Cluster) checks() []check {
 		}
 	}
 	if down > 0 {
-		out = append(out, check{"OSD_DOWN", "HEALTH_WARN", fmt.Sprintf("%d osds down", down), down, detail})
+		out = append(out, check{code: "OSD_DOWN", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d osds down", down), count: down, detail: detail})
 	}
 	var flags []string
 	for _, f := range mapFlags {
@@ -45,11 +47,12 @@ func (c *Cluster) checks() []check {
 		}
 	}
 	if len(flags) > 0 {
-		out = append(out, check{"OSDMAP_FLAGS", "HEALTH_WARN", strings.Join(flags, ",") + " flag(s) set", len(flags), nil})
+		out = append(out, check{code: "OSDMAP_FLAGS", severity: "HEALTH_WARN", summary: strings.Join(flags, ",") + " flag(s) set", count: len(flags), detail: nil})
 	}
 	osds, pools := c.fullChecks()
 	out = append(out, osds...)
 	out = append(out, pools...)
+	out = append(out, c.poolChecks()...)
 	single := 0
 	detail = nil
 	for _, id := range poolsByID(c.osdmap) {
@@ -59,7 +62,64 @@ func (c *Cluster) checks() []check {
 		}
 	}
 	if single > 0 {
-		out = append(out, check{"POOL_NO_REDUNDANCY", "HEALTH_WARN", fmt.Sprintf("%d pool(s) have no replicas configured", single), single, detail})
+		out = append(out, check{code: "POOL_NO_REDUNDANCY", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d pool(s) have no replicas configured", single), count: single, detail: detail})
+	}
+	slices.SortStableFunc(out, func(a, b check) int { return strings.Compare(a.code, b.code) })
+	for i := range out {
+		out[i].muted, out[i].sticky = c.muted(out[i].code), c.mutes[out[i].code].sticky
+	}
+	return out
+}
+
+// appGrace is how long a pool of 20.2 may be without an application.
+const appGrace = 5 * time.Minute
+
+// poolChecks are about how pools are set up.
+func (c *Cluster) poolChecks() []check {
+	var lost, both, noScrub, noDeep []string
+	for _, id := range poolsByID(c.osdmap) {
+		p, name := c.osdmap.Pools[id], c.osdmap.PoolNames[id]
+		used := c.opt.release >= 18 || c.poolStat(id).Objects > 0
+		if c.opt.release >= 20 {
+			used = c.clock.Now().Sub(p.Created.Std()) > appGrace
+		}
+		if len(p.Applications) == 0 && used {
+			lost = append(lost, fmt.Sprintf("application not enabled on pool '%s'", name))
+		}
+		set := 0
+		for _, o := range poolOptionList(p) {
+			if o.Key == "target_size_bytes" || o.Key == "target_size_ratio" {
+				set++
+			}
+		}
+		if set == 2 {
+			both = append(both, fmt.Sprintf("Pool %s has target_size_bytes and target_size_ratio set", name))
+		}
+		if p.Flags&poolNoScrub != 0 {
+			noScrub = append(noScrub, fmt.Sprintf("Pool %s has noscrub flag", name))
+		}
+		if p.Flags&poolNoDeepScrub != 0 {
+			noDeep = append(noDeep, fmt.Sprintf("Pool %s has nodeep-scrub flag", name))
+		}
+	}
+	var out []check
+	add := func(code, summary string, detail []string, hints ...string) {
+		if n := len(detail); n > 0 {
+			out = append(out, check{code: code, severity: "HEALTH_WARN", summary: strings.ReplaceAll(summary, "%d", fmt.Sprint(n)), count: n, detail: append(detail, hints...)})
+		}
+	}
+	add("POOL_APP_NOT_ENABLED", "%d pool(s) do not have an application enabled", lost,
+		"use 'ceph osd pool application enable <pool-name> <app-name>', where <app-name> is 'cephfs', 'rbd', 'rgw', or freeform for custom applications.")
+	add("POOL_HAS_TARGET_SIZE_BYTES_AND_RATIO", "%d pools have both target_size_bytes and target_size_ratio set", both)
+	var flags []string
+	if len(noScrub) > 0 {
+		flags = append(flags, "noscrub")
+	}
+	if len(noDeep) > 0 {
+		flags = append(flags, "nodeep-scrub")
+	}
+	if len(flags) > 0 { // which is told, and no warning
+		out = append(out, check{code: "POOL_SCRUB_FLAGS", severity: "HEALTH_OK", summary: "Some pool(s) have the " + strings.Join(flags, ", ") + " flag(s) set", count: 0, detail: append(noScrub, noDeep...)})
 	}
 	return out
 }
@@ -67,7 +127,7 @@ func (c *Cluster) checks() []check {
 func overall(checks []check) string {
 	s := "HEALTH_OK"
 	for _, c := range checks {
-		if s != "HEALTH_ERR" {
+		if s != "HEALTH_ERR" && c.severity != "HEALTH_OK" && !c.muted {
 			s = c.severity
 		}
 	}
@@ -75,7 +135,7 @@ func overall(checks []check) string {
 }
 
 func healthObject(checks []check, detail bool) object {
-	o := object{}
+	o, mutes := object{}, []object{}
 	for _, c := range checks {
 		v := object{{"severity", c.severity}, {"summary", object{{"message", c.summary}, {"count", c.count}}}}
 		if detail {
@@ -85,9 +145,12 @@ func healthObject(checks []check, detail bool) object {
 			}
 			v = append(v, field{"detail", list})
 		}
-		o = append(o, field{c.code, append(v, field{"muted", false})})
+		o = append(o, field{c.code, append(v, field{"muted", c.muted})})
+		if c.muted {
+			mutes = append(mutes, object{{"code", c.code}, {"sticky", c.sticky}, {"summary", c.summary}, {"count", c.count}})
+		}
 	}
-	return object{{"status", overall(checks)}, {"checks", o}, {"mutes", []string{}}}
+	return object{{"status", overall(checks)}, {"checks", o}, {"mutes", mutes}}
 }
 
 func (k *call) health() errno.Errno {
@@ -96,13 +159,20 @@ func (k *call) health() errno.Errno {
 	if !k.plain() {
 		return k.json(healthObject(checks, detail))
 	}
-	var sum []string
+	var sum, muted []string
 	for _, c := range checks {
+		if c.muted {
+			muted = append(muted, c.code)
+			continue
+		}
 		sum = append(sum, c.summary)
 	}
 	k.print("%s", overall(checks))
 	if len(sum) > 0 {
 		k.print(" %s", strings.Join(sum, "; "))
+	}
+	if len(muted) > 0 {
+		k.print(" (muted: %s)", strings.Join(muted, " "))
 	}
 	k.print("\n")
 	if detail {
@@ -404,6 +474,13 @@ func (k *call) mgrDump() errno.Errno {
 	if k.c.opt.release >= 18 {
 		o = append(o, field{"flags", 0})
 	}
+	modules, on := []object{}, object{}
+	for _, i := range k.c.modules() {
+		modules = append(modules, i.describe())
+	}
+	for _, number := range slices.Sorted(maps.Keys(m.AlwaysOn)) {
+		on = append(on, field{releaseNames[uint8(number)], m.AlwaysOn[number]})
+	}
 	active := ":/0"
 	if len(m.ActiveAddrs) > 0 {
 		active = m.ActiveAddrs[0].IP.String() + "/" + fmt.Sprint(m.ActiveAddrs[0].Nonce)
@@ -412,8 +489,8 @@ func (k *call) mgrDump() errno.Errno {
 		{"active_gid", m.ActiveGID}, {"active_name", m.ActiveName},
 		{"active_addrs", addrVecObject(m.ActiveAddrs)}, {"active_addr", active},
 		{"active_change", cephTime(m.ActiveChange.Std())}, {"active_mgr_features", m.ActiveFeatures}, {"available", m.Available},
-		{"standbys", []string{}}, {"modules", m.Modules}, {"available_modules", []string{}}, {"services", stringObject(m.Services)},
-		{"always_on_modules", object{{k.c.release().name, m.AlwaysOn[uint32(k.c.release().number)]}}},
+		{"standbys", []string{}}, {"modules", m.Modules}, {"available_modules", modules}, {"services", stringObject(m.Services)},
+		{"always_on_modules", on},
 	}...)
 	if k.c.opt.release >= 20 {
 		o = append(o, field{"force_disabled_modules", object{}})

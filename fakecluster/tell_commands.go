@@ -11,7 +11,6 @@ import (
 	"github.com/rbdm/rbdm/fakecluster/store"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
-	"github.com/rbdm/rbdm/rados/osdmap"
 )
 
 // toldHandlers are the commands that daemons can be told and that do something
@@ -34,11 +33,12 @@ var toldHandlers = map[string]func(*told) errno.Errno{
 	"injectargs":                    (*told).injectArgs,
 	"injectfull":                    (*told).injectFull,
 	"bench":                         (*told).bench,
-	"cache drop":                    (*told).nothing,
+	"cache drop":                    (*told).cacheDrop,
 	"cache status":                  (*told).cacheStatus,
 	"cluster_log":                   (*told).clusterLog,
 	"compact":                       (*told).compact,
 	"dump_blocklist":                (*told).dumpBlocklist,
+	"dump_mempools":                 (*told).mempools,
 	"dump_watchers":                 (*told).dumpWatchers,
 	"dump_ops_in_flight":            (*told).opsInFlight,
 	"ops":                           (*told).opsInFlight,
@@ -92,7 +92,7 @@ func (k *told) help() errno.Errno {
 
 func (k *told) daemonStatus() errno.Errno {
 	if !k.is("osd") {
-		return k.json(object{})
+		return k.json(k.c.fsClient())
 	}
 	c, id := k.c, k.osd()
 	oldest, newest := uint32(1), c.osdmap.Epoch
@@ -144,6 +144,28 @@ func (k *told) sessions() errno.Errno {
 	return k.json(list)
 }
 
+// fsClient is what the manager of 16.2 says of its client of the file system.
+func (c *Cluster) fsClient() object {
+	if c.opt.release >= 18 {
+		return object{}
+	}
+	addr := object{{"type", "v1"}, {"addr", "127.0.0.1:0"}, {"nonce", c.started.Unix() % 1e6}}
+	at := fmt.Sprintf("127.0.0.1:0/%d", c.started.Unix()%1e6)
+	return object{
+		{"metadata", object{}}, {"dentry_count", 0}, {"dentry_pinned_count", 0}, {"id", 0},
+		{"inst", object{{"name", object{{"type", "mgr"}, {"num", c.mgrmap.ActiveGID}}}, {"addr", addr}}}, {"addr", addr},
+		{"inst_str", fmt.Sprintf("mgr.%d %s", c.mgrmap.ActiveGID, at)}, {"addr_str", at}, {"inode_count", 0}, {"mds_epoch", 0},
+		{"osd_epoch", c.osdmap.Epoch}, {"osd_epoch_barrier", 0}, {"blocklisted", false}, {"fs_name", "cephfs"},
+	}
+}
+
+// noFlush is what OSDs answer whose store is memory: there is no cache to empty.
+func (k *told) noFlush() errno.Errno {
+	return k.say(errno.ErrPermission, "Error flushing objectstore cache: (1) Operation not permitted")
+}
+
+func (k *told) cacheDrop() errno.Errno { return k.noFlush() }
+
 // What an OSD asks of a bench by default: osd_bench_max_block_size, and for blocks below
 // 1 MiB osd_bench_small_size_max_iops during osd_bench_duration.
 const (
@@ -152,7 +174,8 @@ const (
 	benchSeconds  = 30
 )
 
-// bench writes to memory, as the OSD's store does, what is forgotten at once.
+// bench writes to memory, as the OSD's store does, what is forgotten at once. From 18.2 on
+// an OSD wants to empty its cache first, which one whose store is memory cannot.
 func (k *told) bench() errno.Errno {
 	count, size := k.args.number("count", 1<<30), k.args.number("size", 4<<20)
 	most := size * benchMaxIOPS * benchSeconds
@@ -164,6 +187,9 @@ func (k *told) bench() errno.Errno {
 	case size < 1<<20 && count > most:
 		return k.say(errno.ErrInvalid, "'count' values greater than %.0f for a block size of %s, assuming %d IOPS, for %d seconds, can cause ill effects on osd.  Please adjust 'osd_bench_small_size_max_iops' with a higher value if you wish to use a higher 'count'.",
 			most, bytesText(uint64(size)), benchMaxIOPS, benchSeconds)
+	}
+	if k.c.opt.release >= 18 {
+		return k.noFlush()
 	}
 	k.c.mu.Unlock()
 	defer k.c.mu.Lock()
@@ -182,6 +208,9 @@ func (k *told) cacheStatus() errno.Errno { return k.json(object{{"object_ctx", 0
 func (k *told) compact() errno.Errno {
 	if k.is("mon") {
 		return k.print("compacted rocksdb in 0 seconds\n")
+	}
+	if k.c.opt.release >= 18 {
+		return 0 // a store in memory cannot
 	}
 	return k.json(object{{"elapsed_time", 0.001}})
 }
@@ -299,42 +328,4 @@ func (k *told) injectFull() errno.Errno {
 	}
 	k.c.setFull(k.osd(), f)
 	return 0
-}
-
-// queryPG answers what a client asks about a placement group.
-func (k *told) queryPG() errno.Errno {
-	id := k.args.str("pgid")
-	if id == "" {
-		return k.say(errno.ErrInvalid, "no pgid specified")
-	}
-	pgid, ok := parsePG(id)
-	if !ok {
-		return k.say(errno.ErrInvalid, "couldn't parse pgid '%s'", id)
-	}
-	v := k.c.view.Load()
-	p := v.pools[pgid.Pool]
-	if p == nil || int(pgid.Seed) >= len(p.groups) {
-		return k.say(errno.ErrNotFound, "i don't have pgid %s", id)
-	}
-	if verb := k.args.str("cmd"); verb != "" && verb != "query" {
-		return errno.ErrInvalid
-	}
-	g, acting := p.groups[pgid.Seed], p.acting[pgid.Seed]
-	return k.json(object{
-		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", "active+clean"}, {"epoch", v.epoch},
-		{"up", acting}, {"acting", acting}, {"acting_recovery_backfill", []string{fmt.Sprint(p.primary[pgid.Seed])}},
-		{"info", object{
-			{"pgid", id}, {"last_update", fmt.Sprintf("%d'%d", v.epoch, g.Version())},
-			{"stats", object{{"state", "active+clean"}, {"up", acting}, {"acting", acting}, {"acting_primary", p.primary[pgid.Seed]}}},
-		}},
-		{"peer_info", []string{}}, {"recovery_state", []string{}}, {"agent_state", object{}},
-	})
-}
-
-// parsePG reads a placement group's name: "1.2f".
-func parsePG(s string) (osdmap.PG, bool) {
-	pool, seed, ok := strings.Cut(s, ".")
-	id, err := strconv.ParseInt(pool, 10, 64)
-	n, nerr := strconv.ParseUint(seed, 16, 32)
-	return osdmap.PG{Pool: id, Seed: uint32(n)}, ok && err == nil && nerr == nil
 }

@@ -26,11 +26,29 @@ func (k *told) value(name string) (value, source string, ok bool) {
 			return v, "mon", true
 		}
 	}
+	if v, set := k.c.inFile(name); set {
+		return v, "file", true
+	}
 	v, _ := k.c.defaultOption(name)
 	if v == "" {
 		v = o.standard
 	}
 	return v, "default", true
+}
+
+// inFile returns an option that daemons would have from their ceph.conf.
+func (c *Cluster) inFile(name string) (string, bool) {
+	switch name {
+	case "fsid":
+		return c.fsid.String(), true
+	case "mon_host":
+		return c.MonHost(), true
+	case "mon_allow_pool_delete", "mon_allow_pool_size_one":
+		return "true", true
+	case "osd_objectstore":
+		return "memstore", true
+	}
+	return "", false
 }
 
 func (k *told) configGet() errno.Errno {
@@ -93,8 +111,10 @@ func (k *told) configUnset() errno.Errno {
 
 func (k *told) configShow() errno.Errno {
 	o := object{{"name", k.daemon}, {"cluster", k.c.opt.name}}
-	for line := range strings.Lines(optionTable) {
-		name, _, _ := strings.Cut(line, "\t")
+	for _, name := range k.c.options().names {
+		if strings.HasPrefix(name, "mgr/") {
+			continue // which only the modules have
+		}
 		if v, _, ok := k.value(name); ok {
 			o = append(o, field{name, v})
 		}

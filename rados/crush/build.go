@@ -20,17 +20,12 @@ var defaultTypes = []string{
 	"osd", "host", "chassis", "rack", "row", "pdu", "pod", "room", "datacenter", "zone", "region", "root",
 }
 
-// Rules of a map that Build made.
-const (
-	// ReplicatedRule is the number of "replicated_rule".
-	ReplicatedRule = 0
-	// ErasureRule is the number of "erasure-code".
-	ErasureRule = 1
-)
+// ReplicatedRule is the number of "replicated_rule" in a map that Build made.
+const ReplicatedRule = 0
 
 // Build returns a map with the root "default", hosts "host0", "host1"… that
-// hold the devices of hosts, each of DeviceWeight, the rule "replicated_rule"
-// and the rule "erasure-code". Copies go to different hosts, or, if acrossOSDs,
+// hold the devices of hosts, each of DeviceWeight, and the rule
+// "replicated_rule". Copies go to different hosts, or, if acrossOSDs,
 // just to different devices.
 func Build(hosts [][]int32, acrossOSDs bool) *Map {
 	m := &Map{
@@ -57,19 +52,27 @@ func Build(hosts [][]int32, acrossOSDs bool) *Map {
 		root.Weights = append(root.Weights, h.Weight)
 		root.Weight += h.Weight
 	}
-	firstN, indep, level := OpChooseLeafFirstN, OpChooseLeafIndep, int32(TypeHost)
+	firstN, level := OpChooseLeafFirstN, int32(TypeHost)
 	if acrossOSDs {
-		firstN, indep, level = OpChooseFirstN, OpChooseIndep, TypeOSD
+		firstN, level = OpChooseFirstN, TypeOSD
 	}
 	m.Rules = []*Rule{
 		{Ruleset: ReplicatedRule, Type: RuleReplicated, MinSize: 1, MaxSize: 10, Steps: []Step{
 			{Op: OpTake, Arg1: -1}, {Op: firstN, Arg2: level}, {Op: OpEmit},
 		}},
-		{Ruleset: ErasureRule, Type: RuleErasure, MinSize: 1, MaxSize: 20, Steps: []Step{
-			{Op: OpSetChooseLeafTries, Arg1: 5}, {Op: OpSetChooseTries, Arg1: 100},
-			{Op: OpTake, Arg1: -1}, {Op: indep, Arg2: level}, {Op: OpEmit},
-		}},
 	}
-	m.RuleNames[ReplicatedRule], m.RuleNames[ErasureRule] = "replicated_rule", "erasure-code"
+	m.RuleNames[ReplicatedRule] = "replicated_rule"
 	return m
+}
+
+// ErasureRule returns the rule that Ceph makes for erasure coded pools whose chunks
+// go to different buckets, or devices, of a type below root. number is its own.
+func ErasureRule(number int, root, level int32) *Rule {
+	op := OpChooseLeafIndep
+	if level == TypeOSD {
+		op = OpChooseIndep
+	}
+	return &Rule{Ruleset: uint8(number), Type: RuleErasure, MinSize: 3, MaxSize: 20, Steps: []Step{
+		{Op: OpSetChooseLeafTries, Arg1: 5}, {Op: OpSetChooseTries, Arg1: 100}, {Op: OpTake, Arg1: root}, {Op: op, Arg2: level}, {Op: OpEmit},
+	}}
 }

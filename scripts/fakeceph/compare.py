@@ -5,11 +5,12 @@ or *, the command line, a tab, the reason."""
 
 import difflib
 import json
+import os
 import re
 import sys
 
 release, real, fake, known, hostname = sys.argv[1:6]
-SHOWN = 12  # lines of a difference
+SHOWN = int(os.environ.get("SHOWN", "12"))  # lines of a difference
 
 RULES = [(re.compile(a), b) for a, b in [
     (r'\bhost\d\b|\b%s\b' % re.escape(hostname), 'HOST'),
@@ -22,6 +23,7 @@ RULES = [(re.compile(a), b) for a, b in [
     (r'\(age [^)]*\)|\(since [^)]*\)|\(active, since [^)]*\)', '(AGE)'),
     (r'\bclient\.\d+\b', 'client.N'),
     (r'\b(epoch:? |osdmap e|epoch "?|last_change |e)\d+\b', r'\1N'),
+    (r'\b(up_from|up_thru|crush_version|lfor \d+/\d+/) ?[1-9]\d*', r'\1 N'),
     (r'\breport \d+', 'report N'),
     (r'\btid \d+', 'tid N'),
     (r'WARNING: [^\n]*\n', ''),
@@ -36,7 +38,7 @@ RULES = [(re.compile(a), b) for a, b in [
 ]]
 # The values of these members of JSON are not compared.
 VOLATILE = re.compile(r'(^|_)(epoch|stamp|timestamp|time|since|age|created|modified|nonce|addr|addrs|features?|up_from|up_thru|last_change|'
-                      r'crush_version|gid|global_id|uptime|seq|until|btime|fingerprint|id_status|first_committed|last_committed|flags_num|purged)(_|$)|^last_')
+                      r'crush_version|force_op_resend.*|gid|global_id|uptime|seq|until|btime|fingerprint|id_status|first_committed|last_committed|flags_num|purged)(_|$)|^last_')
 
 
 def text(s):
@@ -68,16 +70,27 @@ def names(v):
     return 0
 
 
+def unordered(v):
+    if isinstance(v, dict):
+        return {k: unordered(x) for k, x in v.items()}
+    if isinstance(v, list):
+        return sorted((unordered(x) for x in v), key=json.dumps)
+    return v
+
+
 def plain(s, mark):
     try:
         parsed = json.loads(s)
         if not isinstance(parsed, (dict, list)):
             raise ValueError
         pretty = 'pretty ' if s.strip().count('\n') > 1 else ''
-        return pretty + json.dumps(names(parsed) if mark == '?' else value(parsed), indent=1)
+        parsed = names(parsed) if mark == '?' else value(parsed)
+        return pretty + json.dumps(unordered(parsed) if mark == '^' else parsed, indent=1)
     except ValueError:
         pass
     s = text(s)
+    if mark == '^':
+        s = '\n'.join(sorted(s.splitlines()))
     if mark == '~':
         s = re.sub(r'\d+(\.\d+)?( ?[KMGTP]?i?B)?', 'N', s)
         s = re.sub(r'[ \t]+', ' ', s)
@@ -98,13 +111,14 @@ for line in open(known):
         which, _, command = head.partition(' ')
         if which == '*' or release in which.split(','):
             reasons[command] = reason
-equal, explained, bad = 0, [], 0
+equal, explained, bad, stale = 0, [], 0, set(reasons)
 for r, f in zip(read(real), read(fake), strict=True):
     assert r[0] == f[0], (r[0], f[0])
     want, got = ([x[2], plain(x[3], x[1]), plain(x[4], x[1])] for x in (r, f))
     if want == got:
         equal += 1
     elif r[0] in reasons:
+        stale.discard(r[0])
         explained.append('%s: %s' % (r[0], reasons[r[0]]))
     else:
         bad += 1
@@ -116,5 +130,7 @@ for r, f in zip(read(real), read(fake), strict=True):
                 print(' %s\n%s' % (what, '\n'.join('  ' + x for x in lines[:SHOWN])))
 for e in sorted(explained):
     print('known: ' + e)
+for s in sorted(stale):
+    print('no longer different: ' + s)
 print('release %s: %d lines, %d equal, %d known differences, %d others' % (release, equal + len(explained) + bad, equal, len(explained), bad))
 sys.exit(bad != 0)

@@ -63,7 +63,4 @@ def merge(a, b):
 
 lists = {r: [(c, {r}) for c in commands(conf)] for r, conf in zip((16, 18, 20), sys.argv[1:])}
 for (who, words, module, perm, flags), releases in merge(merge(lists[16], lists[18]), lists[20]):
-    # An 18.2 whose manager could not load its modules has them all the same.
-    if who == 'm' and flags == '8' and (releases >= {16, 20} or 20 in releases and words.startswith('rbd ')):
-        releases = releases | {18}
     print('\t'.join([who, '' if len(releases) == 3 else ','.join(map(str, sorted(releases))), words, module, perm, flags]))

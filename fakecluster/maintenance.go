@@ -1,0 +1,382 @@
+package fakecluster
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
+)
+
+// maintenanceCommands are those by which operators check, repair and take out what
+// a cluster consists of. Its OSDs are there for good, and there is nothing to repair.
+func maintenanceCommands() []command {
+	t := []command{
+		{words: "health mute", run: (*call).healthMute},
+		{words: "health unmute", run: (*call).healthUnmute},
+		{words: "osd setmaxosd", run: (*call).setMaxOSD},
+		{words: "osd rm", run: func(k *call) errno.Errno { return k.eachOSD((*call).removeOSD) }},
+		{words: "osd stop", run: func(k *call) errno.Errno { return k.eachOSD((*call).stopOSD) }},
+		{words: "osd destroy", run: (*call).destroyOSD},
+		{words: "osd purge", run: (*call).destroyOSD},
+		{words: "osd lost", run: (*call).lostOSD},
+		{words: "osd reweightn", run: (*call).reweightMany},
+		{words: "osd require-osd-release", run: (*call).requireRelease},
+		{words: "osd tree-from", run: (*call).treeFrom},
+		{words: "osd status", run: (*call).osdStatus},
+		{words: "pg getmap", run: func(k *call) errno.Errno {
+			k.out = encodeJSON("json", k.c.poolStatObjects())
+			return k.say(0, "got pgmap version %d", k.c.osdmap.Epoch)
+		}},
+		{words: "pg dump_json", run: func(k *call) errno.Errno {
+			k.format = "json"
+			return k.pgDump()
+		}},
+		{words: "pg repeer", run: func(k *call) errno.Errno {
+			if _, _, ok := k.c.findPG(k.args.str("pgid")); !ok {
+				return k.say(errno.ErrNotFound, "pg '%s' does not exist", k.args.str("pgid"))
+			}
+			return k.say(errno.ErrAgain, "not enough up OSDs in the cluster to force repeer")
+		}},
+		{words: "osd pool set noautoscale", run: func(k *call) errno.Errno { return k.noAutoscale("off") }},
+		{words: "osd pool unset noautoscale", run: func(k *call) errno.Errno { return k.noAutoscale("on") }},
+		{words: "osd pool get noautoscale", run: (*call).getNoAutoscale},
+		{words: "osd pool set threshold", run: func(k *call) errno.Errno {
+			k.moduleOption("mgr/pg_autoscaler/threshold", fmt.Sprintf("%f", k.args.number("num", 0)))
+			return k.print("threshold updated")
+		}},
+	}
+	for _, what := range []string{"scrub", "deep-scrub", "repair"} {
+		t = append(t, command{words: "osd " + what, run: func(k *call) errno.Errno { return k.osdInstruct(what) }},
+			command{words: "osd pool " + what, run: func(k *call) errno.Errno { _, e := k.eachPool(nil); return e }})
+	}
+	for _, what := range []string{"force-recovery", "force-backfill", "cancel-force-recovery", "cancel-force-backfill"} {
+		t = append(t, command{words: "pg " + what, run: func(k *call) errno.Errno { return k.forcePGs(what) }},
+			command{words: "osd pool " + what, run: func(k *call) errno.Errno { return k.forcePools(what) }})
+	}
+	return t
+}
+
+// mute is a check of the health that is not to be counted until a time, or at all.
+type mute struct {
+	until  time.Time
+	sticky bool
+}
+
+// muted reports whether a check is not counted.
+func (c *Cluster) muted(code string) bool {
+	m, ok := c.mutes[code]
+	return ok && (m.until.IsZero() || c.clock.Now().Before(m.until))
+}
+
+func (k *call) healthMute() errno.Errno {
+	code, ttl := k.args.str("code"), k.args.str("ttl")
+	m := mute{sticky: k.args.flag("sticky")}
+	if ttl != "" {
+		d, problem := parseSpan(ttl)
+		if problem != "" {
+			return k.say(errno.ErrInvalid, "invalid duration: %s (%s)", ttl, problem)
+		}
+		m.until = k.c.clock.Now().Add(d)
+	}
+	raised := false
+	for _, x := range k.c.checks() {
+		raised = raised || x.code == code
+	}
+	if !raised && !m.sticky {
+		return k.say(errno.ErrNotFound, "health alert %s is not currently raised", code)
+	}
+	if k.c.mutes == nil {
+		k.c.mutes = map[string]mute{}
+	}
+	k.c.mutes[code] = m
+	return 0
+}
+
+func (k *call) healthUnmute() errno.Errno {
+	if code := k.args.str("code"); code != "" {
+		delete(k.c.mutes, code)
+	} else {
+		k.c.mutes = nil
+	}
+	return 0
+}
+
+// parseSpan reads a duration as Ceph does: numbers with units, "1d12h".
+func parseSpan(s string) (d time.Duration, problem string) {
+	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "mo": 30 * 24 * time.Hour, "y": 365 * 24 * time.Hour}
+	for s != "" {
+		digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
+		if digits == 0 {
+			return 0, "expected digit"
+		}
+		n, err := strconv.ParseInt(s[:digits], 10, 32)
+		if err != nil {
+			return 0, "expected digit"
+		}
+		s = s[digits:]
+		letters := len(s) - len(strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz"))
+		unit, ok := units[s[:letters]]
+		if letters == 0 {
+			unit, ok = time.Second, true
+		}
+		if !ok {
+			return 0, "unrecogized unit '" + s[:letters] + "'"
+		}
+		d += time.Duration(n) * unit
+		s = strings.TrimLeft(s[letters:], " ")
+	}
+	return d, ""
+}
+
+func (k *call) setMaxOSD() errno.Errno {
+	n := int32(k.args.number("newmax", 0))
+	for id := int32(len(k.c.osdmap.State)) - 1; id >= n; id-- {
+		if k.c.osdmap.Exists(id) {
+			return k.say(errno.ErrBusy, "cannot shrink max_osd to %d because osd.%d (and possibly others) still in use", n, id)
+		}
+	}
+	k.c.change(func(inc *osdmap.Incremental) { inc.NewMaxOSD = n })
+	return k.say(0, "set new max_osd = %d", n)
+}
+
+// eachOSD does something with the OSDs that a command names, until it fails.
+func (k *call) eachOSD(do func(k *call, id int32) (errno.Errno, string)) errno.Errno {
+	var said strings.Builder
+	for _, s := range k.args.list("ids") {
+		id, ok := k.osdID(s)
+		if !ok {
+			n, err := strconv.Atoi(strings.TrimPrefix(s, "osd."))
+			if err != nil {
+				return k.notOSD(s)
+			}
+			fmt.Fprintf(&said, "osd.%d does not exist. ", n)
+			continue
+		}
+		e, text := do(k, id)
+		said.WriteString(text)
+		if e != 0 {
+			return k.say(e, "%s", said.String())
+		}
+	}
+	return k.say(0, "%s", said.String())
+}
+
+// notOSD refuses what is not the name of an OSD.
+func (k *call) notOSD(s string) errno.Errno {
+	return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", strings.TrimPrefix(s, "osd."))
+}
+
+func (k *call) removeOSD(id int32) (errno.Errno, string) {
+	if k.c.osdmap.IsUp(id) {
+		return errno.ErrBusy, fmt.Sprintf("osd.%d is still up; must be down before removal. ", id)
+	}
+	return errno.ErrNotSupported, "this fake cluster cannot do 'osd rm'"
+}
+
+func (k *call) stopOSD(id int32) (errno.Errno, string) {
+	if !k.c.osdmap.IsUp(id) {
+		return 0, fmt.Sprintf("osd.%d is already down. ", id)
+	}
+	c := k.c
+	c.wg.Go(func() { c.StopOSD(int(id)) })
+	return 0, fmt.Sprintf("stop down osd.%d. ", id)
+}
+
+// destroyOSD is osd destroy and osd purge, which both refuse what is still of use.
+func (k *call) destroyOSD() errno.Errno {
+	id, ok := k.osdID(k.args.str("id"))
+	if !ok {
+		return k.say(0, "osd.%s does not exist", k.args.str("id"))
+	}
+	if n := k.c.groupsByOSD()[id]; n > 0 && !k.args.flag("force") && !k.args.flag("yes_i_really_mean_it") {
+		return k.say(errno.ErrBusy, "OSD(s) %d have %d pgs currently mapped to them. \nYou can proceed by passing --force, but be warned that this will likely mean real, permanent data loss.", id, n)
+	}
+	if k.c.osdmap.IsUp(id) {
+		return k.say(errno.ErrBusy, "osd.%d is not `down`.", id)
+	}
+	return k.say(errno.ErrNotSupported, "this fake cluster cannot do '%s'", k.args.str("prefix"))
+}
+
+func (k *call) lostOSD() errno.Errno {
+	if !k.args.flag("yes_i_really_mean_it") {
+		return k.say(errno.ErrPermission, "are you SURE?  this might mean real, permanent data loss.  pass --yes-i-really-mean-it if you really do.")
+	}
+	id, ok := k.osdID(k.args.str("id"))
+	switch {
+	case !ok:
+		return k.say(errno.ErrNotFound, "osd.%s does not exist", k.args.str("id"))
+	case k.c.osdmap.IsUp(id):
+		return k.say(errno.ErrBusy, "osd.%d is not down", id)
+	}
+	return k.say(0, "marked osd lost in epoch %d", k.c.osdmap.OSDOnly.OSDs[id].Info.DownAt)
+}
+
+func (k *call) reweightMany() errno.Errno {
+	return k.say(errno.ErrInvalid, "unable to parse 'weights' value '%s'", k.args.str("weights"))
+}
+
+func (k *call) requireRelease() errno.Errno {
+	name := k.args.str("release")
+	switch want, own := releaseNumber(name), k.c.release().number; {
+	case want == own:
+		return 0
+	case want == 0:
+		return k.say(errno.ErrInvalid, "unrecognized release '%s'", name)
+	}
+	return k.say(errno.ErrPermission, "not supported for this release yet")
+}
+
+// releaseNumber returns the number of a release, or 0.
+func releaseNumber(name string) uint8 {
+	for number, n := range releaseNames {
+		if n == name {
+			return number
+		}
+	}
+	return 0
+}
+
+func (k *call) treeFrom() errno.Errno {
+	if name := k.args.str("bucket"); name != "default" {
+		if _, _, ok := k.c.below(name); !ok {
+			return k.say(errno.ErrNotFound, "bucket '%s' does not exist", name)
+		}
+		return k.say(errno.ErrNotSupported, "this fake cluster cannot do 'osd tree-from' of a part")
+	}
+	return k.osdTree()
+}
+
+// osdStatus is the manager's table of OSDs.
+func (k *call) osdStatus() errno.Errno {
+	if bucket := k.args.str("bucket"); bucket != "" {
+		if _, _, ok := k.c.below(bucket); !ok {
+			return k.print("Bucket '%s' not found\n", bucket)
+		}
+	}
+	c := k.c
+	_, raw := c.total()
+	used := raw / uint64(max(1, len(c.osds)))
+	t := table{
+		head:  []string{"ID", "HOST", "USED", "AVAIL", "WR OPS", "WR DATA", "RD OPS", "RD DATA", "STATE"},
+		right: []bool{true, false, true, true, true, true, true, true, false},
+	}
+	list := []object{}
+	for i := range c.osds {
+		host, states := fmt.Sprintf("host%d", i), osdStates(c.osdmap, int32(i))
+		t.rows = append(t.rows, []string{
+			fmt.Sprint(i), host, scaled(float64(used), 1024, []string{"k", "M", "G"}), fmt.Sprintf("%dM", (osdBytes-min(osdBytes, used))>>20), "0", "0", "0", "0",
+			strings.Join(states, ","),
+		})
+		list = append(list, object{
+			{"host name", host}, {"id", i}, {"kb available", osdBytes - min(osdBytes, used)}, {"kb used", used}, {"read byte rate", 0}, {"read ops rate", 0},
+			{"state", states}, {"write byte rate", 0}, {"write ops rate", 0},
+		})
+	}
+	if k.args.str("format") == "json" && c.opt.release >= 20 {
+		k.out = python(object{{"OSDs", list}})
+		return 0
+	}
+	k.out = t.text(2)
+	return 0
+}
+
+func (k *call) osdInstruct(what string) errno.Errno {
+	who := k.args.str("who")
+	var ids []string
+	for i := range k.c.osds {
+		if who == "all" || who == "any" || who == "*" {
+			ids = append(ids, fmt.Sprint(i))
+		}
+	}
+	if len(ids) == 0 {
+		id, err := strconv.ParseInt(strings.TrimPrefix(who, "osd."), 10, 32)
+		if err != nil {
+			return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd '%s'", who, who)
+		}
+		if !k.c.osdmap.IsUp(int32(id)) {
+			return k.say(errno.ErrAgain, "osd.%d is not up", id)
+		}
+		ids = []string{fmt.Sprint(id)}
+	}
+	return k.say(0, "instructed osd(s) %s to %s", strings.Join(ids, ","), what)
+}
+
+// eachPool does something with the groups of the pools that a command names.
+func (k *call) eachPool(do func(pgid string)) (int, errno.Errno) {
+	n := 0
+	for _, name := range k.args.list("who") {
+		id, ok := k.c.osdmap.PoolByName(name)
+		if !ok {
+			return n, k.say(errno.ErrNotFound, "unrecognized pool '%s'", name)
+		}
+		for seed := range k.c.groups[id] {
+			if n++; do != nil {
+				do(fmt.Sprintf("%d.%x", id, seed))
+			}
+		}
+	}
+	return n, 0
+}
+
+// unforced is why a group is not recovered before others: it does not have to be.
+func unforced(what, pgid string) string {
+	job := what[strings.LastIndexByte(what, '-')+1:]
+	if strings.HasPrefix(what, "cancel") {
+		return fmt.Sprintf("pg %s %s not forced; ", pgid, job)
+	}
+	return fmt.Sprintf("pg %s doesn't require %s; ", pgid, job)
+}
+
+func (k *call) forcePGs(what string) errno.Errno {
+	var said strings.Builder
+	for _, s := range k.args.list("pgid") {
+		if _, _, ok := k.c.findPG(s); !ok {
+			return k.say(errno.ErrNotFound, "%spg %s does not exist; ", said.String(), s)
+		}
+		said.WriteString(unforced(what, s))
+	}
+	return k.say(0, "%s", said.String())
+}
+
+func (k *call) forcePools(what string) errno.Errno {
+	var said strings.Builder
+	if _, e := k.eachPool(func(pgid string) { said.WriteString(unforced(what, pgid)) }); e != 0 {
+		return e
+	}
+	return k.say(0, "%s", said.String())
+}
+
+// autoscaleDefault is the option by which noautoscale switches new pools.
+const autoscaleDefault = "osd_pool_default_pg_autoscale_mode"
+
+func (k *call) noAutoscale(mode string) errno.Errno {
+	m := map[string]uint8{"off": 0, "on": 2}[mode]
+	for _, id := range poolsByID(k.c.osdmap) {
+		if k.c.osdmap.Pools[id].AutoscaleMode != m {
+			k.c.updatePool(id, func(p *osdmap.Pool) { p.AutoscaleMode = m })
+		}
+	}
+	k.c.changeConfig("global", autoscaleDefault, &mode)
+	if k.c.opt.release < 20 {
+		k.moduleOption("mgr/pg_autoscaler/noautoscale", strconv.FormatBool(mode == "off"))
+	}
+	if mode == "off" {
+		return k.say(0, "noautoscale is set, all pools now have autoscale off")
+	}
+	if k.c.opt.release >= 20 {
+		return k.say(0, "noautoscale is unset, all pools now back to its previous mode")
+	}
+	return k.say(0, "noautoscale is unset, all pools now have autoscale on")
+}
+
+func (k *call) getNoAutoscale() errno.Errno {
+	for _, p := range k.c.osdmap.Pools {
+		if p.AutoscaleMode != 0 {
+			return k.say(0, "noautoscale is off")
+		}
+	}
+	return k.say(0, "noautoscale is on")
+}
