@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/rbdm/rbdm/rados/errno"
 	"github.com/rbdm/rbdm/rados/osdmap"
@@ -17,8 +16,8 @@ func maintenanceCommands() []command {
 		{words: "health mute", run: (*call).healthMute},
 		{words: "health unmute", run: (*call).healthUnmute},
 		{words: "osd setmaxosd", run: (*call).setMaxOSD},
-		{words: "osd rm", run: func(k *call) errno.Errno { return k.eachOSD((*call).removeOSD) }},
-		{words: "osd stop", run: func(k *call) errno.Errno { return k.eachOSD((*call).stopOSD) }},
+		{words: "osd rm", run: func(k *call) errno.Errno { return k.eachOSD(k.removeOSD) }},
+		{words: "osd stop", run: func(k *call) errno.Errno { return k.eachOSD(k.stopOSD) }},
 		{words: "osd destroy", run: (*call).destroyOSD},
 		{words: "osd purge", run: (*call).destroyOSD},
 		{words: "osd lost", run: (*call).lostOSD},
@@ -59,78 +58,6 @@ func maintenanceCommands() []command {
 	return t
 }
 
-// mute is a check of the health that is not to be counted until a time, or at all.
-type mute struct {
-	until  time.Time
-	sticky bool
-}
-
-// muted reports whether a check is not counted.
-func (c *Cluster) muted(code string) bool {
-	m, ok := c.mutes[code]
-	return ok && (m.until.IsZero() || c.clock.Now().Before(m.until))
-}
-
-func (k *call) healthMute() errno.Errno {
-	code, ttl := k.args.str("code"), k.args.str("ttl")
-	m := mute{sticky: k.args.flag("sticky")}
-	if ttl != "" {
-		d, problem := parseSpan(ttl)
-		if problem != "" {
-			return k.say(errno.ErrInvalid, "invalid duration: %s (%s)", ttl, problem)
-		}
-		m.until = k.c.clock.Now().Add(d)
-	}
-	raised := false
-	for _, x := range k.c.checks() {
-		raised = raised || x.code == code
-	}
-	if !raised && !m.sticky {
-		return k.say(errno.ErrNotFound, "health alert %s is not currently raised", code)
-	}
-	if k.c.mutes == nil {
-		k.c.mutes = map[string]mute{}
-	}
-	k.c.mutes[code] = m
-	return 0
-}
-
-func (k *call) healthUnmute() errno.Errno {
-	if code := k.args.str("code"); code != "" {
-		delete(k.c.mutes, code)
-	} else {
-		k.c.mutes = nil
-	}
-	return 0
-}
-
-// parseSpan reads a duration as Ceph does: numbers with units, "1d12h".
-func parseSpan(s string) (d time.Duration, problem string) {
-	units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "mo": 30 * 24 * time.Hour, "y": 365 * 24 * time.Hour}
-	for s != "" {
-		digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
-		if digits == 0 {
-			return 0, "expected digit"
-		}
-		n, err := strconv.ParseInt(s[:digits], 10, 32)
-		if err != nil {
-			return 0, "expected digit"
-		}
-		s = s[digits:]
-		letters := len(s) - len(strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz"))
-		unit, ok := units[s[:letters]]
-		if letters == 0 {
-			unit, ok = time.Second, true
-		}
-		if !ok {
-			return 0, "unrecogized unit '" + s[:letters] + "'"
-		}
-		d += time.Duration(n) * unit
-		s = strings.TrimLeft(s[letters:], " ")
-	}
-	return d, ""
-}
-
 func (k *call) setMaxOSD() errno.Errno {
 	n := int32(k.args.number("newmax", 0))
 	for id := int32(len(k.c.osdmap.State)) - 1; id >= n; id-- {
@@ -142,47 +69,20 @@ func (k *call) setMaxOSD() errno.Errno {
 	return k.say(0, "set new max_osd = %d", n)
 }
 
-// eachOSD does something with the OSDs that a command names, until it fails.
-func (k *call) eachOSD(do func(k *call, id int32) (errno.Errno, string)) errno.Errno {
-	var said strings.Builder
-	for _, s := range k.args.list("ids") {
-		id, ok := k.osdID(s)
-		if !ok {
-			n, err := strconv.Atoi(strings.TrimPrefix(s, "osd."))
-			if err != nil {
-				return k.notOSD(s)
-			}
-			fmt.Fprintf(&said, "osd.%d does not exist. ", n)
-			continue
-		}
-		e, text := do(k, id)
-		said.WriteString(text)
-		if e != 0 {
-			return k.say(e, "%s", said.String())
-		}
-	}
-	return k.say(0, "%s", said.String())
-}
-
-// notOSD refuses what is not the name of an OSD.
-func (k *call) notOSD(s string) errno.Errno {
-	return k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id-1", strings.TrimPrefix(s, "osd."))
-}
-
-func (k *call) removeOSD(id int32) (errno.Errno, string) {
+func (k *call) removeOSD(id int32) (string, errno.Errno) {
 	if k.c.osdmap.IsUp(id) {
-		return errno.ErrBusy, fmt.Sprintf("osd.%d is still up; must be down before removal. ", id)
+		return fmt.Sprintf("osd.%d is still up; must be down before removal. ", id), errno.ErrBusy
 	}
-	return errno.ErrNotSupported, "this fake cluster cannot do 'osd rm'"
+	return "this fake cluster cannot do 'osd rm'", errno.ErrNotSupported
 }
 
-func (k *call) stopOSD(id int32) (errno.Errno, string) {
+func (k *call) stopOSD(id int32) (string, errno.Errno) {
 	if !k.c.osdmap.IsUp(id) {
-		return 0, fmt.Sprintf("osd.%d is already down. ", id)
+		return fmt.Sprintf("osd.%d is already down. ", id), 0
 	}
 	c := k.c
 	c.wg.Go(func() { c.StopOSD(int(id)) })
-	return 0, fmt.Sprintf("stop down osd.%d. ", id)
+	return fmt.Sprintf("stop down osd.%d. ", id), 0
 }
 
 // destroyOSD is osd destroy and osd purge, which both refuse what is still of use.
@@ -267,7 +167,7 @@ func (k *call) osdStatus() errno.Errno {
 	for i := range c.osds {
 		host, states := fmt.Sprintf("host%d", i), osdStates(c.osdmap, int32(i))
 		t.rows = append(t.rows, []string{
-			fmt.Sprint(i), host, scaled(float64(used), 1024, []string{"k", "M", "G"}), fmt.Sprintf("%dM", (osdBytes-min(osdBytes, used))>>20), "0", "0", "0", "0",
+			fmt.Sprint(i), host, fmt.Sprintf("%dk", used>>10), fmt.Sprintf("%dM", (osdBytes-min(osdBytes, used))>>20), "0", "0", "0", "0",
 			strings.Join(states, ","),
 		})
 		list = append(list, object{

@@ -247,12 +247,16 @@ func (k *call) setFlag(key string, on bool) errno.Errno {
 	return k.say(0, "%s is unset", key)
 }
 
-// eachOSD says of every OSD in the argument ids what do says, or that there is none.
-func (k *call) eachOSD(do func(id int32) string) errno.Errno {
+// eachOSD says of every OSD in the argument ids what do says, or that there is none,
+// until do fails.
+func (k *call) eachOSD(do func(id int32) (string, errno.Errno)) errno.Errno {
 	var said strings.Builder
 	for _, s := range k.args.list("ids") {
 		if id, ok := k.osdID(s); ok {
-			said.WriteString(do(id))
+			text, e := do(id)
+			if said.WriteString(text); e != 0 {
+				return k.say(e, "%s", said.String())
+			}
 			continue
 		}
 		bare := strings.TrimPrefix(s, "osd.")
@@ -267,12 +271,12 @@ func (k *call) eachOSD(do func(id int32) string) errno.Errno {
 
 func (k *call) osdWeight(w uint32, word string) errno.Errno {
 	weights := map[int32]uint32{}
-	e := k.eachOSD(func(id int32) string {
+	e := k.eachOSD(func(id int32) (string, errno.Errno) {
 		if k.c.osdmap.Weight[id] == w {
-			return fmt.Sprintf("osd.%d is already %s. ", id, word)
+			return fmt.Sprintf("osd.%d is already %s. ", id, word), 0
 		}
 		weights[id] = w
-		return fmt.Sprintf("marked %s osd.%d. ", word, id)
+		return fmt.Sprintf("marked %s osd.%d. ", word, id), 0
 	})
 	if e == 0 && len(weights) > 0 {
 		k.c.change(func(inc *osdmap.Incremental) { inc.NewWeight = weights })
@@ -283,15 +287,15 @@ func (k *call) osdWeight(w uint32, word string) errno.Errno {
 func (k *call) osdDown() errno.Errno {
 	flip := map[int32]uint32{}
 	up := map[int32]entity.AddrVec{}
-	e := k.eachOSD(func(id int32) string {
+	e := k.eachOSD(func(id int32) (string, errno.Errno) {
 		if !k.c.osdmap.IsUp(id) {
-			return ""
+			return "", 0
 		}
 		flip[id] = osdmap.StateUp
 		if o := k.c.osds[id]; o.running() {
 			up[id] = o.addrs()
 		}
-		return fmt.Sprintf("marked down osd.%d. ", id)
+		return fmt.Sprintf("marked down osd.%d. ", id), 0
 	})
 	if e != 0 {
 		return e
