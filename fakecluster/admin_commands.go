@@ -101,9 +101,9 @@ func (k *call) osdInfo() errno.Errno {
 func (k *call) okToStop() errno.Errno {
 	stop := []int32{}
 	for _, s := range k.args.list("ids") {
-		id, ok := k.osdID(s)
-		if !ok {
-			return k.say(errno.ErrInvalid, "osd.%s does not exist", strings.TrimPrefix(s, "osd."))
+		id, e := k.osdNumber(s)
+		if e != 0 {
+			return e
 		}
 		stop = append(stop, id)
 	}
@@ -144,8 +144,11 @@ func (k *call) okToStop() errno.Errno {
 func (k *call) safeToDestroy() errno.Errno {
 	groups := k.c.groupsByOSD()
 	for _, s := range k.args.list("ids") {
-		id, ok := k.osdID(s)
-		if ok && groups[id] > 0 {
+		id, e := k.osdNumber(s)
+		if e != 0 {
+			return e
+		}
+		if k.c.osdmap.Exists(id) && groups[id] > 0 {
 			return k.say(errno.ErrBusy, "OSD(s) %d have %d pgs currently mapped to them. ", id, groups[id])
 		}
 	}
@@ -166,16 +169,38 @@ func (k *call) numaStatus() errno.Errno {
 	return 0
 }
 
+// osdNumber reads an OSD's name, whether there is such an OSD or not.
+func (k *call) osdNumber(s string) (int32, errno.Errno) {
+	bare := strings.TrimPrefix(s, "osd.")
+	n, err := strconv.ParseInt(bare, 10, 32)
+	if err != nil {
+		return 0, k.say(errno.ErrInvalid, "Expected option value to be integer, got '%s'invalid osd id '%s'", bare, s)
+	}
+	return int32(n), 0
+}
+
 // daemonFlag checks what flags of single OSDs are asked for. They have no effect.
 func (k *call) daemonFlag() errno.Errno {
-	for _, s := range append(k.args.list("ids"), k.args.list("who")...) {
-		if _, ok := k.osdID(s); !ok && s != "all" && s != "any" && s != "*" {
-			if _, _, bucket := k.c.below(s); !bucket {
-				return k.say(errno.ErrInvalid, "osd.%s does not exist. ", strings.TrimPrefix(s, "osd."))
-			}
+	for flag := range strings.SplitSeq(k.args.str("flags"), ",") {
+		if !slices.Contains([]string{"", "noup", "nodown", "noin", "noout"}, flag) {
+			return k.say(errno.ErrInvalid, "unrecognized flag '%s', must be one of {noup,nodown,noin,noout}", flag)
 		}
 	}
-	return 0
+	var said strings.Builder
+	for _, s := range append(k.args.list("ids"), k.args.list("who")...) {
+		if _, ok := k.osdID(s); ok || s == "all" || s == "any" || s == "*" || s == deviceClass {
+			continue
+		}
+		if _, _, bucket := k.c.below(s); bucket {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimPrefix(s, "osd."), 10, 32)
+		if err != nil {
+			return k.say(errno.ErrInvalid, "unable to parse osd id or crush node or device class: \"%s\". ", s)
+		}
+		fmt.Fprintf(&said, "osd.%d does not exist. ", n)
+	}
+	return k.say(0, "%s", said.String())
 }
 
 func (k *call) ratio(name string, set func(*osdmap.Incremental, float32)) errno.Errno {

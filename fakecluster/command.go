@@ -3,6 +3,7 @@ package fakecluster
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -156,6 +157,9 @@ func (k *call) execute(set *commandSet, prefix, unknown, denied string) errno.Er
 		return k.say(errno.ErrAccess, "%s", denied)
 	}
 	if !ok {
+		if name := moduleOf(prefix); name != "" && !slices.Contains(k.c.mgrmap.Modules, name) {
+			return k.say(errno.ErrNotSupported, "Module '%s' is not enabled/loaded (required by command '%s'): use `ceph mgr module enable %s` to enable it", name, prefix, name)
+		}
 		return k.say(errno.ErrNotSupported, "this fake cluster cannot do '%s'", prefix)
 	}
 	return d.run(k)

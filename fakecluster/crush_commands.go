@@ -206,6 +206,9 @@ func (k *call) ruleCreate() errno.Errno {
 	if !ok {
 		return k.say(errno.ErrInvalid, "unknown type %s", kind)
 	}
+	if class := k.args.str("class"); class != "" && class != deviceClass {
+		return k.say(errno.ErrInvalid, "device class %s does not exist", class)
+	}
 	op := crush.OpChooseLeafFirstN
 	if level == 0 {
 		op = crush.OpChooseFirstN

@@ -238,7 +238,7 @@ func (k *call) forcePGs(what string) errno.Errno {
 		}
 		said.WriteString(unforced(what, s))
 	}
-	return k.say(0, "%s", said.String())
+	return k.say(0, "%s\n", said.String())
 }
 
 func (k *call) forcePools(what string) errno.Errno {
@@ -246,7 +246,7 @@ func (k *call) forcePools(what string) errno.Errno {
 	if _, e := k.eachPool(func(pgid string) { said.WriteString(unforced(what, pgid)) }); e != 0 {
 		return e
 	}
-	return k.say(0, "%s", said.String())
+	return k.say(0, "%s\n", said.String())
 }
 
 // autoscaleDefault is the option by which noautoscale switches new pools.

@@ -28,7 +28,7 @@ func TestMaintenance(t *testing.T) {
 		{`{"prefix":"osd setmaxosd","newmax":0}`, errno.ErrBusy, "cannot shrink max_osd to 0 because osd.0 (and possibly others) still in use", ""},
 		{`{"prefix":"osd rm","ids":["7","0"]}`, errno.ErrBusy, "osd.7 does not exist. osd.0 is still up; must be down before removal. ", ""},
 		{`{"prefix":"osd purge","id":"0","yes_i_really_mean_it":true}`, errno.ErrBusy, "osd.0 is not `down`.", ""},
-		{`{"prefix":"pg force-recovery","pgid":["1.0"]}`, 0, "pg 1.0 doesn't require recovery; ", ""},
+		{`{"prefix":"pg force-recovery","pgid":["1.0"]}`, 0, "pg 1.0 doesn't require recovery; \n", ""},
 		{`{"prefix":"config set","who":"osd/class:ssd","name":"osd_max_pgls","value":"5"}`, 0, "", ""},
 		{`{"prefix":"config get","who":"osd.0","key":"osd_max_pgls"}`, 0, "", "5\n"},
 		{`{"prefix":"config set","who":"client","name":"rbd_read_from_replica_policy","value":"x"}`, errno.ErrInvalid,

@@ -115,6 +115,21 @@ func (k *call) moduleList() errno.Errno {
 	return k.json(append(o, field{"enabled_modules", enabled}, field{"disabled_modules", off}))
 }
 
+// moduleOf returns the module of the manager that takes a command, if it is one of
+// those that are not enabled in a new cluster.
+func moduleOf(prefix string) string {
+	for words, name := range map[string]string{
+		"alerts": "alerts", "healthcheck": "prometheus", "prometheus": "prometheus", "influx": "influx", "insights": "insights", "telegraf": "telegraf",
+		"zabbix": "zabbix", "mgr self-test": "selftest", "fs snap-schedule": "snap_schedule", "fs snapshot mirror": "mirroring", "fs perf": "stats",
+		"osd perf query": "osd_perf_query", "smb": "smb", "test_orchestrator": "test_orchestrator",
+	} {
+		if strings.HasPrefix(prefix, words+" ") || prefix == words {
+			return name
+		}
+	}
+	return ""
+}
+
 // setModules publishes which modules are enabled.
 func (c *Cluster) setModules(names []string) {
 	slices.Sort(names)

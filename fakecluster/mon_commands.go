@@ -228,9 +228,11 @@ func (k *call) authAdd() errno.Errno {
 		if err != nil {
 			return k.say(errno.ErrInvalid, "error decoding keyring")
 		}
-		if got, err := ring.Lookup(n); err == nil {
-			entry.Key = got.Key
+		got, err := ring.Lookup(n)
+		if err != nil {
+			return k.say(errno.ErrInvalid, "key for %s not found in provided keyring", n)
 		}
+		entry.Key = got.Key
 	}
 	if old, ok := k.c.keys.Keyring()[n]; ok {
 		for _, s := range slices.Sorted(maps.Keys(caps)) {
@@ -247,7 +249,7 @@ func (k *call) authAdd() errno.Errno {
 func (k *call) authLookup() (entity.AuthName, cephx.Entry, errno.Errno) {
 	n, e := k.entity()
 	if e != 0 {
-		return n, cephx.Entry{}, e
+		return n, cephx.Entry{}, k.say(e, "invalid entity_auth %s", k.args.str("entity"))
 	}
 	entry, ok := k.c.keys.Keyring()[n]
 	if !ok {
@@ -292,8 +294,12 @@ func (k *call) authExport() errno.Errno {
 
 func (k *call) authKey() errno.Errno {
 	n, entry, e := k.authLookup()
-	if e != 0 {
+	switch e {
+	case 0:
+	case errno.ErrNotFound:
 		return k.say(e, "don't have %s", n)
+	default:
+		return e
 	}
 	if !k.plain() {
 		return k.json(object{{"key", entry.Key.Base64()}})

@@ -23,7 +23,8 @@ var mapFlags = []struct {
 	{"nearfull", osdmap.FlagNearFull, false}, {"full", osdmap.FlagFull, true}, {"pauserd", osdmap.FlagPauseRead, true},
 	{"pausewr", osdmap.FlagPauseWrite, true}, {"noup", osdmap.FlagNoUp, true}, {"nodown", osdmap.FlagNoDown, true},
 	{"noout", osdmap.FlagNoOut, true}, {"noin", osdmap.FlagNoIn, true}, {"nobackfill", osdmap.FlagNoBackfill, true},
-	{"norecover", osdmap.FlagNoRecover, true}, {"noscrub", osdmap.FlagNoScrub, true}, {"nodeep-scrub", osdmap.FlagNoDeepScrub, true},
+	{"norebalance", osdmap.FlagNoRebalance, true}, {"norecover", osdmap.FlagNoRecover, true}, {"noscrub", osdmap.FlagNoScrub, true}, {"nodeep-scrub", osdmap.FlagNoDeepScrub, true},
+	{"notieragent", osdmap.FlagNoTierAgent, true}, {"nosnaptrim", osdmap.FlagNoSnapTrim, true},
 	{"sortbitwise", osdmap.FlagSortBitwise, false}, {"recovery_deletes", osdmap.FlagRecoveryDeletes, false},
 	{"purged_snapdirs", osdmap.FlagPurgedSnapdirs, false}, {"pglog_hardlimit", osdmap.FlagPGLogHardLimit, false},
 }
@@ -164,7 +165,7 @@ func (k *call) osdBlocklist() errno.Errno {
 	}
 	d := time.Duration(k.args.number("expire", defaultBlocklist.Seconds()) * float64(time.Second))
 	until := k.c.blocklist(a, d)
-	return k.say(0, "blocklisting %s until %s (%g sec)", a, cephTime(until), d.Seconds())
+	return k.say(0, "blocklisting %s until %s (%.6g sec)", a, cephTime(until), d.Seconds())
 }
 
 func (k *call) blocklistList() errno.Errno {
@@ -198,6 +199,12 @@ func (k *call) blocklistList() errno.Errno {
 
 // rangeBlocklist blocks a network: its prefix length is the address's nonce.
 func (k *call) rangeBlocklist(op string, a entity.Addr) errno.Errno {
+	switch bits := a.IP.Addr().BitLen(); {
+	case !strings.Contains(k.args.str("addr"), "/"):
+		return k.say(errno.ErrInvalid, "You specified a range command, but %s does not parse as a CIDR range", a.WithType(entity.AddrMsgr2))
+	case int(a.Nonce) > bits:
+		return k.say(errno.ErrInvalid, "Too many bits in range for that protocol!")
+	}
 	if op == "rm" {
 		if _, ok := k.c.osdmap.OSDOnly.RangeBlocklist[a]; !ok {
 			return k.say(0, "cidr:%s isn't blocklisted", a)
@@ -210,7 +217,7 @@ func (k *call) rangeBlocklist(op string, a entity.Addr) errno.Errno {
 	k.c.change(func(inc *osdmap.Incremental) {
 		inc.OSDOnly.NewRangeBlocklist = map[entity.Addr]denc.Time{a: denc.TimeOf(until)}
 	})
-	return k.say(0, "blocklisting cidr:%s until %s (%g sec)", a, cephTime(until), d.Seconds())
+	return k.say(0, "blocklisting cidr:%s until %s (%.6g sec)", a, cephTime(until), d.Seconds())
 }
 
 func (k *call) blocklistClear() errno.Errno {
@@ -221,7 +228,12 @@ func (k *call) blocklistClear() errno.Errno {
 	return k.say(0, " removed all blocklist entries")
 }
 
-func (k *call) osdFlag(on bool) errno.Errno { return k.setFlag(k.args.str("key"), on) }
+func (k *call) osdFlag(on bool) errno.Errno {
+	if key := k.args.str("key"); key == "full" {
+		return k.say(errno.ErrInvalid, "unrecognized flag '%s'", key)
+	}
+	return k.setFlag(k.args.str("key"), on)
+}
 
 func (k *call) setFlag(key string, on bool) errno.Errno {
 	var bits uint32

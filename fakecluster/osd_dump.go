@@ -266,8 +266,12 @@ func (k *call) treeOf(states []string, nodes []object, rows [][]string) (left []
 }
 
 func (k *call) osdList() errno.Errno {
+	m := k.mapOf()
+	if m == nil {
+		return k.say(errno.ErrNotFound, "there is no map for epoch %s", k.args.str("epoch"))
+	}
 	ids := []int{}
-	for i, s := range k.c.osdmap.State {
+	for i, s := range m.State {
 		if s&osdmap.StateExists != 0 {
 			ids = append(ids, i)
 		}

@@ -220,14 +220,8 @@ func logPriority(p uint16) string {
 
 // crushTree is osd tree without what only OSDs that run have.
 func (k *call) crushTree() errno.Errno {
-	format := k.format
-	k.format = "json"
-	k.osdTree()
-	nodes := k.out
-	k.format, k.out = format, nil
 	if !k.plain() {
-		k.out = nodes
-		return 0
+		return k.osdTree()
 	}
 	m := k.c.osdmap
 	t := table{head: []string{"ID", "CLASS", "WEIGHT", "TYPE NAME"}, right: []bool{true, true, true, false}}
@@ -326,6 +320,9 @@ func (k *call) osdDF() errno.Errno {
 		t.rows = append(t.rows, row)
 	}
 	total := uint64(len(c.osds)) * osdBytes
+	if tree {
+		nodes = append(c.bucketUse(used), nodes...)
+	}
 	if k.plain() {
 		row := []string{"", "", "", "TOTAL", bytesText(total), bytesText(raw), bytesText(raw), "0 B", "0 B", bytesText(total - min(total, raw)),
 			fmt.Sprintf("%.2f", float64(raw)/float64(max(1, total))*100), "", "", ""}
@@ -341,6 +338,30 @@ func (k *call) osdDF() errno.Errno {
 		{"total_kb_avail", (total - min(total, raw)) / 1024}, {"average_utilization", float64(raw) / float64(max(1, total)) * 100},
 		{"min_var", 1}, {"max_var", 1}, {"dev", 0},
 	}}})
+}
+
+// bucketUse are the nodes of osd df tree that are not OSDs, each of which has used bytes.
+func (c *Cluster) bucketUse(used uint64) []object {
+	nodes := []object{}
+	for _, b := range c.osdmap.Crush.Buckets {
+		if b == nil {
+			continue
+		}
+		_, osds, _ := c.below(c.osdmap.Crush.ItemNames[b.ID])
+		n := uint64(len(osds))
+		o := object{
+			{"id", b.ID}, {"name", c.osdmap.Crush.ItemNames[b.ID]}, {"type", c.osdmap.Crush.TypeNames[int32(b.Type)]}, {"type_id", b.Type},
+		}
+		if b.ID != -1 {
+			o = append(o, field{"pool_weights", object{}})
+		}
+		nodes = append(nodes, append(o, object{
+			{"reweight", -1}, {"kb", n * osdBytes / 1024}, {"kb_used", n * used / 1024}, {"kb_used_data", n * used / 1024}, {"kb_used_omap", 0}, {"kb_used_meta", 0},
+			{"kb_avail", n * (osdBytes - min(osdBytes, used)) / 1024}, {"utilization", float64(used) / float64(osdBytes) * 100}, {"var", 1}, {"pgs", 0},
+			{"children", b.Items},
+		}...))
+	}
+	return nodes
 }
 
 func (k *call) osdPerf() errno.Errno {

@@ -320,7 +320,11 @@ func (k *call) mgrDump() errno.Errno {
 	if k.c.opt.release >= 20 {
 		o = append(o, field{"force_disabled_modules", object{}})
 	}
-	return k.json(append(o, field{"last_failure_osd_epoch", 0}, field{"active_clients", []string{}}))
+	clients := []object{}
+	for _, name := range []string{"devicehealth", "rbd_support", "volumes"} {
+		clients = append(clients, object{{"name", name}, {"addrvec", addrVecObject(m.ActiveAddrs)[0].Value}})
+	}
+	return k.json(append(o, field{"last_failure_osd_epoch", 0}, field{"active_clients", clients}))
 }
 
 // serviceSummary counts a service's daemons, by the name and the groups that

@@ -53,12 +53,15 @@ const (
 	FlagNoRecover       uint32 = 1 << 10
 	FlagNoScrub         uint32 = 1 << 11
 	FlagNoDeepScrub     uint32 = 1 << 12
+	FlagNoTierAgent     uint32 = 1 << 13
+	FlagNoRebalance     uint32 = 1 << 14
 	FlagSortBitwise     uint32 = 1 << 15
 	FlagRequireJewel    uint32 = 1 << 16
 	FlagRequireKraken   uint32 = 1 << 17
 	FlagRequireLuminous uint32 = 1 << 18
 	FlagRecoveryDeletes uint32 = 1 << 19
 	FlagPurgedSnapdirs  uint32 = 1 << 20
+	FlagNoSnapTrim      uint32 = 1 << 21
 	FlagPGLogHardLimit  uint32 = 1 << 22
 )
 

@@ -24,6 +24,8 @@ RULES = [(re.compile(a), b) for a, b in [
     (r'\bclient\.\d+\b', 'client.N'),
     (r'\b(epoch:? |osdmap e|epoch "?|last_change |e)\d+\b', r'\1N'),
     (r'\b(up_from|up_thru|crush_version|lfor \d+/\d+/) ?[1-9]\d*', r'\1 N'),
+    (r'\b7f[0-9a-f]{10}\b', 'THREAD'),
+    (r'\b0x[0-9a-f]{8,}\b', 'POINTER'),
     (r'\breport \d+', 'report N'),
     (r'\btid \d+', 'tid N'),
     (r'WARNING: [^\n]*\n', ''),
