@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,16 +154,28 @@ func (s *site) createPools(names ...string) {
 	}
 	_, _, err := s.client.MonCommand(s.w.ctx, map[string]any{"prefix": "osd blocklist clear"}, nil)
 	require.NoError(s.w, err)
-	for _, name := range names {
-		require.NoError(s.w, s.client.CreatePool(s.w.ctx, name))
-		s.w.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			if err := s.client.DeletePool(ctx, name); !errors.Is(err, rados.ErrNotFound) {
-				require.NoError(s.w, err)
-			}
-		})
+	// The monitors take a second for one and for all.
+	all := func(f func(name string) error) {
+		errs := make([]error, len(names))
+		var wg sync.WaitGroup
+		for i, name := range names {
+			wg.Go(func() { errs[i] = f(name) })
+		}
+		wg.Wait()
+		require.NoError(s.w, errors.Join(errs...))
 	}
+	all(func(name string) error { return s.client.CreatePool(s.w.ctx, name) })
+	s.w.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		all(func(name string) error {
+			err := s.client.DeletePool(ctx, name)
+			if errors.Is(err, rados.ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+	})
 	require.NoError(s.w, s.client.LatestOSDMap(s.w.ctx))
 }
 
