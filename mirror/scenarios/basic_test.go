@@ -97,7 +97,7 @@ func testNamespaces(t *testing.T, journal bool, onA, onB string) {
 	w.synced(w.a, w.b, there, here)
 	w.b.awaitStatus(here, "up+replaying", w.idle())
 	w.a.disable(there)
-	require.NoError(t, rbd.Remove(w.ctx, w.a.io(there), "image", nil))
+	w.a.remove(there)
 	w.b.awaitGone(here)
 	w.clean()
 }
@@ -226,7 +226,7 @@ func scenario09(w *world) {
 	for i := range 5 {
 		s := fmt.Sprintf("%s/image%d", pool, i)
 		w.a.disable(s)
-		require.NoError(w, rbd.Remove(w.ctx, w.a.io(s), base(s), nil))
+		w.a.remove(s)
 		w.b.awaitGone(s)
 	}
 	w.removed()
@@ -297,7 +297,7 @@ func scenario28(t *testing.T, journal bool) {
 	w.a.disable(spec("ns1", "image"))
 	w.b.awaitGone(spec("ns1", "image"))
 	w.a.disable(spec("ns2", "image"))
-	require.NoError(t, rbd.Remove(w.ctx, w.a.io(spec("ns2", "image")), "image", nil))
+	w.a.remove(spec("ns2", "image"))
 	w.b.awaitGone(spec("ns2", "image"))
 	w.clean(spec("ns1", "x"), spec("ns2", "x"))
 }

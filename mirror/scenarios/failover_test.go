@@ -108,7 +108,7 @@ func scenario16(w *world) {
 	w.b.write(image, 3)
 	for _, s := range []*site{w.a, w.b} {
 		s.disable(image)
-		require.NoError(w, rbd.Remove(w.ctx, s.io(image), "image", nil))
+		s.remove(image)
 	}
 	w.eventually("both gone", func() (bool, string) {
 		for _, s := range []*site{w.a, w.b} {

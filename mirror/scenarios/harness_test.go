@@ -328,6 +328,18 @@ func (s *site) create(spec string, size uint64, o rbd.CreateOptions) {
 	require.NoError(s.w, err)
 }
 
+// remove removes an image. A daemon that has copied it may not have taken its point
+// back yet, and an image with snapshots is not removed.
+func (s *site) remove(spec string) {
+	s.w.Helper()
+	s.w.eventually("no points of "+spec, func() (bool, string) {
+		img := s.open(spec, rbd.OpenOptions{ReadOnly: true})
+		defer img.Close(s.w.ctx)
+		return !slices.ContainsFunc(img.Snapshots(), syncPoint), "there are"
+	})
+	require.NoError(s.w, rbd.Remove(s.w.ctx, s.io(spec), base(spec), nil))
+}
+
 // write changes some ranges and zeroes one, by a seed.
 func (s *site) write(spec string, seed uint64) {
 	s.w.Helper()

@@ -90,10 +90,10 @@ func scenario18(w *world, parent, child string) {
 	// A clone of the secondary's own beside it.
 	w.b.clone(parent, pool+"/local", 1)
 	w.follows(child)
-	require.NoError(w, rbd.Remove(w.ctx, w.b.io(pool+"/local"), "local", nil))
+	w.b.remove(pool + "/local")
 	w.a.disable(child)
 	w.a.with(child, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
-	require.NoError(w, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
+	w.a.remove(child)
 	w.b.awaitGone(child)
 	w.a.with(parent, func(img *rbd.Image) error {
 		s, _ := img.UserSnapshot("base")
@@ -138,7 +138,7 @@ func scenario19(w *world, parent, child string) {
 	w.follows(child)
 	w.a.disable(child)
 	w.a.with(child, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
-	require.NoError(w, rbd.Remove(w.ctx, w.a.io(child), base(child), nil))
+	w.a.remove(child)
 	w.b.awaitGone(child)
 	require.Empty(w, w.a.snapKinds(parent))
 	w.eventually("the trashed snapshot purged", func() (bool, string) {
@@ -252,7 +252,7 @@ func scenario22(t *testing.T, journal bool) {
 					if protected {
 						w.a.with(image, func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
 					}
-					require.NoError(t, rbd.Remove(w.ctx, w.a.io(image), "image", nil))
+					w.a.remove(image)
 				}
 				w.b.awaitGone(image)
 				w.clean()

@@ -48,7 +48,7 @@ func TestScenario23JournalingTurnedOffAndOnJournal(t *testing.T) {
 	w.synced(w.a, w.b, spec)
 	w.a.write(spec, 3)
 	w.synced(w.a, w.b, spec)
-	require.NoError(t, rbd.Remove(w.ctx, w.a.io(spec), base(spec), nil))
+	w.a.remove(spec)
 	w.b.awaitGone(spec)
 	w.clean(spec)
 }
@@ -149,7 +149,7 @@ func TestScenario46FiftyImagesJournal(t *testing.T) {
 	for i := range images {
 		w.a.disable(name(i))
 		w.a.with(name(i), func(img *rbd.Image) error { return img.PurgeSnapshots(w.ctx, true, nil) })
-		require.NoError(t, rbd.Remove(w.ctx, w.a.io(name(i)), base(name(i)), nil))
+		w.a.remove(name(i))
 	}
 	for i := range images {
 		w.b.awaitGone(name(i))
