@@ -13,7 +13,7 @@ const (
 	// patience bounds what is waited for; nothing takes nearly as long.
 	patience = time.Minute
 	// worldTime is how long a test may take.
-	worldTime = 4 * time.Minute
+	worldTime = 8 * time.Minute
 	// sideBySide is how many tests run at a time, for each processor: they wait most
 	// of their time, for the daemon to look again.
 	sideBySide = 3
