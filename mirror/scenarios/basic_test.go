@@ -8,6 +8,7 @@ import (
 
 	"github.com/rbdm/rbdm/mirror/meta"
 	"github.com/rbdm/rbdm/mirror/ops"
+	"github.com/rbdm/rbdm/rados"
 	"github.com/rbdm/rbdm/rbd"
 	"github.com/rbdm/rbdm/rbd/wire"
 )
@@ -62,9 +63,13 @@ func (w *world) namespaces(onA, onB string) {
 		if x.ours != "" {
 			require.NoError(w, rbd.NamespaceCreate(w.ctx, io, x.ours))
 			if mode, err := meta.Mode(w.ctx, io); err != nil || mode == wire.MirrorModeDisabled {
-				// The default namespace itself is not mirrored.
+				// The default namespace itself is not mirrored, where there is such a mode.
 				require.NoError(w, err)
-				require.NoError(w, ops.EnablePool(w.ctx, io, wire.MirrorModeInitOnly))
+				mode := uint32(wire.MirrorModeInitOnly)
+				if x.s.release() < 20 {
+					mode = wire.MirrorModeImage
+				}
+				require.NoError(w, ops.EnablePool(w.ctx, io, mode))
 			}
 		}
 		io = io.WithNamespace(x.ours)
@@ -84,7 +89,19 @@ func spec(namespace, name string) string {
 
 func testNamespaces(t *testing.T, journal bool, onA, onB string) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.namespaces(onA, onB) })
+	older := false
+	w := newWorld(t, func(w *world) {
+		if older = w.a.release() < 20; older {
+			// Namespaces have the same name on both sides before 20.2.
+			require.NoError(w, ops.EnablePool(w.ctx, w.a.io(pool+"/"), wire.MirrorModeImage))
+			require.ErrorIs(w, meta.SetRemoteNamespace(w.ctx, w.a.io(pool+"/"), onB), rados.ErrNotSupported)
+			return
+		}
+		w.namespaces(onA, onB)
+	})
+	if older {
+		return
+	}
 	w.journal = journal
 	there, here := spec(onA, "image"), spec(onB, "image")
 	w.a.create(there, imageSize, rbd.CreateOptions{})

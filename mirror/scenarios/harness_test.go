@@ -179,6 +179,9 @@ func (s *site) createPools(names ...string) {
 	require.NoError(s.w, s.client.LatestOSDMap(s.w.ctx))
 }
 
+// release is the cluster's release of Ceph.
+func (s *site) release() int { return int(s.client.OSDMap().OSDOnly.RequireRelease) }
+
 // block shuts a client out: nothing of what it sends from now on is done.
 func (s *site) block(addr entity.Addr) {
 	s.w.Helper()
