@@ -90,6 +90,9 @@ func (t *txn) stepRead(op *wire.Op) (msgr2.Data, int32) {
 		op.SetExtent(e)
 		return d, 0
 	case wire.OpSparseRead:
+		if t.req.Release < sparseEnds && t.extent(op).TruncateSeq != 0 {
+			return msgr2.Data{}, inval
+		}
 		if t.req.Pool.Erasure {
 			return t.shardRead(op, false)
 		}
@@ -166,6 +169,9 @@ func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
 	op.SetExtent(e)
 	return out.Encode()
 }
+
+// sparseEnds is the first release whose sparse reads may say where the file ends.
+const sparseEnds = 18
 
 // maxErrno is MAX_ERRNO: a compare's first difference is told below it.
 const maxErrno = 4095
