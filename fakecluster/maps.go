@@ -347,6 +347,17 @@ func cloneApps(m map[string]map[string]string) map[string]map[string]string {
 	return out
 }
 
+// removeUnmanagedSnap removes a snapshot that clients manage, as a monitor does:
+// before 20.2 that takes a new snapshot id.
+func (c *Cluster) removeUnmanagedSnap(pool int64, snap uint64) {
+	c.removeSnap(pool, snap, func(p *osdmap.Pool) {
+		p.SnapEpoch = c.osdmap.Epoch + 1
+		if c.opt.release < 20 {
+			p.SnapSeq++
+		}
+	})
+}
+
 // removeSnap marks a snapshot as removed and lets it be trimmed.
 func (c *Cluster) removeSnap(pool int64, snap uint64, edit func(p *osdmap.Pool)) {
 	p := *c.osdmap.Pools[pool]

@@ -289,7 +289,7 @@ func (i *image) dropSnapID(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.osdmap.Pools[i.data.pool]; p != nil && !c.osdmap.OSDOnly.RemovedSnapsQueue[i.data.pool].Contains(id) {
-		c.removeSnap(i.data.pool, id, func(p *osdmap.Pool) { p.SnapEpoch = c.osdmap.Epoch + 1 })
+		c.removeUnmanagedSnap(i.data.pool, id)
 	}
 }
 

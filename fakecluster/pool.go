@@ -78,12 +78,7 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 		if c.osdmap.OSDOnly.RemovedSnapsQueue[id].Contains(f.SnapID) {
 			return 0, nil
 		}
-		c.removeSnap(id, f.SnapID, func(p *osdmap.Pool) {
-			p.SnapEpoch = c.osdmap.Epoch + 1
-			if c.opt.release < 20 {
-				p.SnapSeq++
-			}
-		})
+		c.removeUnmanagedSnap(id, f.SnapID)
 		return 0, nil
 	case wire.PoolOpCreateSnap:
 		return c.makePoolSnap(id, f.Name).Result(), nil
