@@ -10,9 +10,9 @@ import (
 
 func casMethods() map[string]method {
 	return map[string]method{
-		cas.MethodCreateOrGet: write(casCreateOrGet),
-		cas.MethodGet:         write(casGet),
-		cas.MethodPut:         write(casPut),
+		cas.MethodCreateOrGet: write(taking(casCreateOrGet)),
+		cas.MethodGet:         write(taking(casGet)),
+		cas.MethodPut:         write(taking(casPut)),
 		cas.MethodReferences:  read(casReferences),
 	}
 }
@@ -28,11 +28,7 @@ func readChunkRefs(o Object) (f cas.Refs, err error) {
 	return parse[cas.Refs](p)
 }
 
-func casCreateOrGet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[cas.CreateOrGet](in)
-	if err != nil {
-		return nil, err
-	}
+func casCreateOrGet(o Object, op cas.CreateOrGet) ([]byte, error) {
 	f, err := readChunkRefs(o)
 	switch {
 	case missing(err):
@@ -49,11 +45,7 @@ func casCreateOrGet(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func casGet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[cas.Ref](in)
-	if err != nil {
-		return nil, err
-	}
+func casGet(o Object, op cas.Ref) ([]byte, error) {
 	f, err := readChunkRefs(o)
 	if err != nil {
 		return nil, err
@@ -63,11 +55,7 @@ func casGet(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func casPut(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[cas.Ref](in)
-	if err != nil {
-		return nil, err
-	}
+func casPut(o Object, op cas.Ref) ([]byte, error) {
 	f, err := readChunkRefs(o)
 	if err != nil {
 		return nil, err

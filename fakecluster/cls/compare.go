@@ -6,16 +6,15 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/cls/cmpomap"
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
 func cmpomapMethods() map[string]method {
 	return map[string]method{
-		cmpomap.MethodCmpVals: read(cmpVals),
-		cmpomap.MethodSetVals: write(cmpSetVals),
-		cmpomap.MethodRmKeys:  write(cmpRmKeys),
+		cmpomap.MethodCmpVals: read(taking(cmpVals)),
+		cmpomap.MethodSetVals: write(taking(cmpSetVals)),
+		cmpomap.MethodRmKeys:  write(taking(cmpRmKeys)),
 	}
 }
 
@@ -58,19 +57,8 @@ func compareValue(mode cmpomap.Mode, op cmpomap.Op, input, have []byte) (bool, e
 	return false, errno.ErrInvalid
 }
 
-func cmpArgument(in *denc.Reader) (op cmpomap.Compare, keys []string, err error) {
-	if op, err = argument[cmpomap.Compare](in); err != nil {
-		return op, nil, err
-	}
-	return op, slices.Sorted(maps.Keys(op.Values)), nil
-}
-
-func cmpVals(o Object, in *denc.Reader) ([]byte, error) {
-	op, keys, err := cmpArgument(in)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range keys {
+func cmpVals(o Object, op cmpomap.Compare) ([]byte, error) {
+	for _, k := range slices.Sorted(maps.Keys(op.Values)) {
 		have, ok := o.Omap(k)
 		if !ok {
 			if !op.HasDefault {
@@ -99,13 +87,9 @@ func compareTo(mode cmpomap.Mode, op cmpomap.Op, input, have []byte) (bool, erro
 	return holds, err
 }
 
-func cmpSetVals(o Object, in *denc.Reader) ([]byte, error) {
-	op, keys, err := cmpArgument(in)
-	if err != nil {
-		return nil, err
-	}
+func cmpSetVals(o Object, op cmpomap.Compare) ([]byte, error) {
 	var set []string
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(op.Values)) {
 		have, ok := o.Omap(k)
 		if !ok {
 			if !op.HasDefault {
@@ -127,11 +111,7 @@ func cmpSetVals(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func cmpRmKeys(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[cmpomap.Remove](in)
-	if err != nil {
-		return nil, err
-	}
+func cmpRmKeys(o Object, op cmpomap.Remove) ([]byte, error) {
 	for _, k := range slices.Sorted(maps.Keys(op.Values)) {
 		have, ok := o.Omap(k)
 		if !ok {

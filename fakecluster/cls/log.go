@@ -12,10 +12,10 @@ import (
 
 func logMethods() map[string]method {
 	return map[string]method{
-		log.MethodAdd:  write(logAdd),
-		log.MethodList: read(logList),
-		log.MethodTrim: write(logTrim),
-		log.MethodInfo: read(logInfo),
+		log.MethodAdd:  write(taking(logAdd)),
+		log.MethodList: read(taking(logList)),
+		log.MethodTrim: write(taking(logTrim)),
+		log.MethodInfo: read(taking(logInfo)),
 	}
 }
 
@@ -25,11 +25,7 @@ func logHeader(o Object) (h log.Header) {
 	return h
 }
 
-func logAdd(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[log.Add](in)
-	if err != nil {
-		return nil, err
-	}
+func logAdd(o Object, op log.Add) ([]byte, error) {
 	h := logHeader(o)
 	o.Nested(1)
 	for _, e := range op.Entries {
@@ -56,11 +52,7 @@ func logAdd(o Object, in *denc.Reader) ([]byte, error) {
 // reached reports whether key is at or behind a time's keys.
 func reached(key, end string) bool { return key[:min(len(key), len(end))] >= end }
 
-func logList(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[log.List](in)
-	if err != nil {
-		return nil, err
-	}
+func logList(o Object, op log.List) ([]byte, error) {
 	from, to := realTime(op.From), realTime(op.To)
 	after, end := op.Marker, ""
 	if after == "" {
@@ -112,11 +104,7 @@ func soon(t denc.Time) denc.Time {
 	return realTime(denc.Time{Sec: t.Sec, Nsec: t.Nsec + 1e6})
 }
 
-func logTrim(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[log.Trim](in)
-	if err != nil {
-		return nil, err
-	}
+func logTrim(o Object, op log.Trim) ([]byte, error) {
 	after, end := op.FromMarker, op.ToMarker+"\x00"
 	if after == "" {
 		after = log.Key(realTime(op.From))
@@ -127,26 +115,19 @@ func logTrim(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, trimRange(o, after, end)
 }
 
-func logInfo(o Object, in *denc.Reader) ([]byte, error) {
-	if _, err := argument[log.Info](in); err != nil {
-		return nil, err
-	}
+func logInfo(o Object, _ log.Info) ([]byte, error) {
 	return log.InfoResult{Header: logHeader(o)}.Append(nil), nil
 }
 
 func timeindexMethods() map[string]method {
 	return map[string]method{
-		timeindex.MethodAdd:  write(timeAdd),
-		timeindex.MethodList: read(timeList),
-		timeindex.MethodTrim: write(timeTrim),
+		timeindex.MethodAdd:  write(taking(timeAdd)),
+		timeindex.MethodList: read(taking(timeList)),
+		timeindex.MethodTrim: write(taking(timeTrim)),
 	}
 }
 
-func timeAdd(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[timeindex.Add](in)
-	if err != nil {
-		return nil, err
-	}
+func timeAdd(o Object, op timeindex.Add) ([]byte, error) {
 	for _, e := range op.Entries {
 		o.SetOmap(timeindex.Key(e.Time)+e.Ext, e.Value)
 	}
@@ -166,11 +147,7 @@ func timeEntry(key string, value []byte) timeindex.Entry {
 	return e
 }
 
-func timeList(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[timeindex.List](in)
-	if err != nil {
-		return nil, err
-	}
+func timeList(o Object, op timeindex.List) ([]byte, error) {
 	after, end := op.Marker, ""
 	if after == "" {
 		after = timeindex.Key(op.From)
@@ -199,11 +176,7 @@ func timeList(o Object, in *denc.Reader) ([]byte, error) {
 	return p.Append(nil), nil
 }
 
-func timeTrim(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[timeindex.Trim](in)
-	if err != nil {
-		return nil, err
-	}
+func timeTrim(o Object, op timeindex.Trim) ([]byte, error) {
 	after, end := op.FromMarker, op.ToMarker
 	if after == "" {
 		after = timeindex.Key(op.From)

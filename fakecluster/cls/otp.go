@@ -17,17 +17,14 @@ import (
 
 func otpMethods() map[string]method {
 	return map[string]method{
-		otp.MethodSet:    write(otpSet),
-		otp.MethodGet:    read(otpGet),
-		otp.MethodCheck:  write(otpCheck),
-		otp.MethodResult: read(otpResult),
-		otp.MethodRemove: write(otpRemove),
-		otp.MethodTime: read(func(o Object, in *denc.Reader) ([]byte, error) {
-			if _, err := argument[otp.GetTime](in); err != nil {
-				return nil, err
-			}
+		otp.MethodSet:    write(taking(otpSet)),
+		otp.MethodGet:    read(taking(otpGet)),
+		otp.MethodCheck:  write(taking(otpCheck)),
+		otp.MethodResult: read(taking(otpResult)),
+		otp.MethodRemove: write(taking(otpRemove)),
+		otp.MethodTime: read(taking(func(o Object, _ otp.GetTime) ([]byte, error) {
 			return otp.Time{Time: now(o)}.Append(nil), nil
-		}),
+		})),
 	}
 }
 
@@ -65,11 +62,7 @@ func parseSeed(i otp.Info) ([]byte, error) {
 	return p, nil
 }
 
-func otpSet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[otp.Set](in)
-	if err != nil {
-		return nil, err
-	}
+func otpSet(o Object, op otp.Set) ([]byte, error) {
 	ids, err := otpHeader(o)
 	if err != nil {
 		return nil, err
@@ -90,11 +83,7 @@ func otpSet(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func otpRemove(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[otp.Remove](in)
-	if err != nil {
-		return nil, err
-	}
+func otpRemove(o Object, op otp.Remove) ([]byte, error) {
 	ids, err := otpHeader(o)
 	if err != nil {
 		return nil, err
@@ -117,11 +106,7 @@ func otpRemove(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func otpGet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[otp.Get](in)
-	if err != nil {
-		return nil, err
-	}
+func otpGet(o Object, op otp.Get) ([]byte, error) {
 	ids, err := otpHeader(o)
 	if err != nil {
 		return nil, err
@@ -152,11 +137,7 @@ func recent(i otp.Instance, t denc.Time) []otp.Check {
 	return checks
 }
 
-func otpCheck(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[otp.Try](in)
-	if err != nil {
-		return nil, err
-	}
+func otpCheck(o Object, op otp.Try) ([]byte, error) {
 	i, err := otpInstance(o, op.ID)
 	if err != nil {
 		return nil, err
@@ -206,11 +187,7 @@ func password(seed []byte, step uint64, digits int) string {
 	return fmt.Sprintf("%0*d", digits, n%mod)
 }
 
-func otpResult(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[otp.Try](in)
-	if err != nil {
-		return nil, err
-	}
+func otpResult(o Object, op otp.Try) ([]byte, error) {
 	i, err := otpInstance(o, op.ID)
 	if err != nil {
 		return nil, err

@@ -14,38 +14,28 @@ import (
 // list is to end.
 func queueMethods(release int) map[string]method {
 	return map[string]method{
-		queue.MethodInit:        write(queueInit),
+		queue.MethodInit:        write(taking(queueInit)),
 		queue.MethodGetCapacity: read(queueCapacity),
-		queue.MethodEnqueue: write(func(o Object, in *denc.Reader) ([]byte, error) {
-			op, err := argument[queue.Enqueue](in)
-			if err != nil {
-				return nil, err
-			}
-			h, err := readHead(o)
-			if err != nil {
-				return nil, err
-			}
-			if err := enqueue(o, &h, op.Data); err != nil {
-				return nil, err
-			}
-			return nil, writeHead(o, h)
-		}),
+		queue.MethodEnqueue: write(taking(func(o Object, op queue.Enqueue) ([]byte, error) {
+			return nil, changeHead(o, func(h *queue.Head) error { return enqueue(o, h, op.Data) })
+		})),
 		queue.MethodList: read(queueList(release)),
-		queue.MethodRemove: write(func(o Object, in *denc.Reader) ([]byte, error) {
-			op, err := argument[queue.Remove](in)
-			if err != nil {
-				return nil, err
-			}
-			h, err := readHead(o)
-			if err != nil {
-				return nil, err
-			}
-			if err := dequeue(o, &h, op.End); err != nil {
-				return nil, err
-			}
-			return nil, writeHead(o, h)
-		}),
+		queue.MethodRemove: write(taking(func(o Object, op queue.Remove) ([]byte, error) {
+			return nil, changeHead(o, func(h *queue.Head) error { return dequeue(o, h, op.End) })
+		})),
 	}
+}
+
+// changeHead writes what change makes of a queue's head.
+func changeHead(o Object, change func(*queue.Head) error) error {
+	h, err := readHead(o)
+	if err != nil {
+		return err
+	}
+	if err := change(&h); err != nil {
+		return err
+	}
+	return writeHead(o, h)
 }
 
 func writeHead(o Object, h queue.Head) error {
@@ -80,11 +70,7 @@ func readHead(o Object) (h queue.Head, err error) {
 	return h, nil
 }
 
-func queueInit(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.Init](in)
-	if err != nil {
-		return nil, err
-	}
+func queueInit(o Object, op queue.Init) ([]byte, error) {
 	return nil, initQueue(o, op)
 }
 
@@ -309,11 +295,7 @@ func listQueue(o Object, h queue.Head, op queue.List, release int) (queue.Page, 
 }
 
 func queueList(release int) handler {
-	return func(o Object, in *denc.Reader) ([]byte, error) {
-		op, err := argument[queue.List](in)
-		if err != nil {
-			return nil, err
-		}
+	return taking(func(o Object, op queue.List) ([]byte, error) {
 		if release < 20 {
 			op.End = ""
 		}
@@ -326,5 +308,5 @@ func queueList(release int) handler {
 			return nil, err
 		}
 		return p.Append(nil), nil
-	}
+	})
 }

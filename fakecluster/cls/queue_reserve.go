@@ -14,26 +14,22 @@ type twoPhase struct{ release int }
 func twoPhaseMethods(release int) map[string]method {
 	q := twoPhase{release}
 	return map[string]method{
-		queue.MethodTwoPhaseInit:        write(q.init),
+		queue.MethodTwoPhaseInit:        write(taking(q.init)),
 		queue.MethodTwoPhaseGetCapacity: read(queueCapacity),
 		queue.MethodTwoPhaseStats:       read(q.stats).from(20),
-		queue.MethodReserve:             write(q.reserve),
-		queue.MethodCommit:              write(q.commit),
-		queue.MethodAbort:               write(q.abort),
+		queue.MethodReserve:             write(taking(q.reserve)),
+		queue.MethodCommit:              write(taking(q.commit)),
+		queue.MethodAbort:               write(taking(q.abort)),
 		queue.MethodReservations:        read(q.reservations),
 		queue.MethodTwoPhaseList:        read(queueList(release)),
-		queue.MethodTwoPhaseRemove:      write(q.remove),
-		queue.MethodExpire:              write(q.expire),
+		queue.MethodTwoPhaseRemove:      write(taking(q.remove)),
+		queue.MethodExpire:              write(taking(q.expire)),
 	}
 }
 
 func (q twoPhase) old() bool { return q.release < 20 }
 
-func (q twoPhase) init(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.Init](in)
-	if err != nil {
-		return nil, err
-	}
+func (q twoPhase) init(o Object, op queue.Init) ([]byte, error) {
 	return nil, initQueue(o, queue.Init{Size: op.Size, MaxUrgentSize: queue.MaxUrgentSize, Urgent: queue.Urgent{Old: q.old()}.Append(nil)})
 }
 
@@ -106,13 +102,9 @@ func (q twoPhase) stats(o Object, _ *denc.Reader) ([]byte, error) {
 	return queue.Stats{Size: s.Head.Size - s.MaxHeadSize - s.free(), Entries: s.Committed}.Append(nil), nil
 }
 
-func (q twoPhase) reserve(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.Reserve](in)
-	if err == nil && (op.Size == 0 || op.Entries == 0) {
-		err = errno.ErrInvalid
-	}
-	if err != nil {
-		return nil, err
+func (q twoPhase) reserve(o Object, op queue.Reserve) ([]byte, error) {
+	if op.Size == 0 || op.Entries == 0 {
+		return nil, errno.ErrInvalid
 	}
 	s, err := q.read(o)
 	if err != nil {
@@ -187,11 +179,7 @@ func (s *state) drop(o Object, m queue.Reservations, id uint32, v queue.Reservat
 	o.SetXattr(queue.XattrUrgent, m.Append(nil))
 }
 
-func (q twoPhase) commit(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.Commit](in)
-	if err != nil {
-		return nil, err
-	}
+func (q twoPhase) commit(o Object, op queue.Commit) ([]byte, error) {
 	s, err := q.read(o)
 	if err != nil {
 		return nil, err
@@ -215,11 +203,7 @@ func (q twoPhase) commit(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, s.write(o)
 }
 
-func (q twoPhase) abort(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.ID](in)
-	if err != nil {
-		return nil, err
-	}
+func (q twoPhase) abort(o Object, op queue.ID) ([]byte, error) {
 	s, err := q.read(o)
 	if err != nil {
 		return nil, err
@@ -254,11 +238,7 @@ func (q twoPhase) reservations(o Object, _ *denc.Reader) ([]byte, error) {
 	return queue.ReservationList{Reservations: s.Reservations}.Append(nil), nil
 }
 
-func (q twoPhase) expire(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.Expire](in)
-	if err != nil {
-		return nil, err
-	}
+func (q twoPhase) expire(o Object, op queue.Expire) ([]byte, error) {
 	s, err := q.read(o)
 	if err != nil {
 		return nil, err
@@ -292,11 +272,7 @@ func (q twoPhase) expire(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, s.write(o)
 }
 
-func (q twoPhase) remove(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[queue.TwoPhaseRemove](in)
-	if err != nil {
-		return nil, err
-	}
+func (q twoPhase) remove(o Object, op queue.TwoPhaseRemove) ([]byte, error) {
 	if q.old() {
 		h, err := readHead(o)
 		if err != nil {

@@ -30,6 +30,17 @@ func argument[T any, P decoder[T]](in *denc.Reader) (v T, err error) {
 	return v, bad(in)
 }
 
+// taking makes a handler of a method whose argument is a T.
+func taking[T any, P decoder[T]](run func(o Object, op T) ([]byte, error)) handler {
+	return func(o Object, in *denc.Reader) ([]byte, error) {
+		op, err := argument[T, P](in)
+		if err != nil {
+			return nil, err
+		}
+		return run(o, op)
+	}
+}
+
 // parse reads what a class has stored: ErrIO when it does not decode.
 func parse[T any, P decoder[T]](p []byte) (v T, err error) {
 	r := denc.NewReader(p)
@@ -46,17 +57,14 @@ func realTime(t denc.Time) denc.Time {
 
 func versionMethods() map[string]method {
 	return map[string]method{
-		version.MethodSet: write(func(o Object, in *denc.Reader) ([]byte, error) {
-			op, err := argument[version.Set](in)
-			if err == nil {
-				o.SetXattr(version.Xattr, op.Version.Append(nil))
-			}
-			return nil, err
-		}),
-		version.MethodInc:        write(versionInc),
-		version.MethodIncConds:   write(versionInc),
+		version.MethodSet: write(taking(func(o Object, op version.Set) ([]byte, error) {
+			o.SetXattr(version.Xattr, op.Version.Append(nil))
+			return nil, nil
+		})),
+		version.MethodInc:        write(taking(versionInc)),
+		version.MethodIncConds:   write(taking(versionInc)),
 		version.MethodRead:       read(versionRead),
-		version.MethodCheckConds: read(versionCheck),
+		version.MethodCheckConds: read(taking(versionCheck)),
 	}
 }
 
@@ -79,11 +87,7 @@ func meets(v version.Version, conds []version.Cond) error {
 	return nil
 }
 
-func versionInc(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[version.Conds](in)
-	if err != nil {
-		return nil, err
-	}
+func versionInc(o Object, op version.Conds) ([]byte, error) {
 	v, there, err := readVersion(o)
 	if err != nil {
 		return nil, err
@@ -110,11 +114,7 @@ func versionRead(o Object, _ *denc.Reader) ([]byte, error) {
 	return version.Read{Version: v}.Append(nil), nil
 }
 
-func versionCheck(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[version.Conds](in)
-	if err != nil {
-		return nil, err
-	}
+func versionCheck(o Object, op version.Conds) ([]byte, error) {
 	v, _, err := readVersion(o)
 	if err != nil {
 		return nil, err
@@ -124,10 +124,10 @@ func versionCheck(o Object, in *denc.Reader) ([]byte, error) {
 
 func refcountMethods() map[string]method {
 	return map[string]method{
-		refcount.MethodGet:  write(refGet),
-		refcount.MethodPut:  write(refPut),
-		refcount.MethodSet:  write(refSet),
-		refcount.MethodRead: read(refRead),
+		refcount.MethodGet:  write(taking(refGet)),
+		refcount.MethodPut:  write(taking(refPut)),
+		refcount.MethodSet:  write(taking(refSet)),
+		refcount.MethodRead: read(taking(refRead)),
 	}
 }
 
@@ -154,11 +154,7 @@ func readRefs(o Object, implicit bool) (f refcount.Refs, err error) {
 	return f, err
 }
 
-func refGet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[refcount.Ref](in)
-	if err != nil {
-		return nil, err
-	}
+func refGet(o Object, op refcount.Ref) ([]byte, error) {
 	f, err := readRefs(o, op.Implicit)
 	if err != nil {
 		return nil, err
@@ -168,11 +164,7 @@ func refGet(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func refPut(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[refcount.Ref](in)
-	if err != nil {
-		return nil, err
-	}
+func refPut(o Object, op refcount.Ref) ([]byte, error) {
 	f, err := readRefs(o, op.Implicit)
 	if err != nil {
 		return nil, err
@@ -198,11 +190,7 @@ func refPut(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func refSet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[refcount.List](in)
-	if err != nil {
-		return nil, err
-	}
+func refSet(o Object, op refcount.List) ([]byte, error) {
 	if len(op.Tags) == 0 {
 		return nil, remove(o)
 	}
@@ -223,11 +211,7 @@ func remove(o Object) error {
 	return nil
 }
 
-func refRead(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[refcount.Read](in)
-	if err != nil {
-		return nil, err
-	}
+func refRead(o Object, op refcount.Read) ([]byte, error) {
 	f, err := readRefs(o, op.Implicit)
 	if err != nil {
 		return nil, err

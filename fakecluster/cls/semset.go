@@ -12,18 +12,14 @@ import (
 
 func semsetMethods() map[string]method {
 	return map[string]method{
-		semset.MethodIncrement: write(semIncrement),
-		semset.MethodDecrement: write(semDecrement),
-		semset.MethodReset:     write(semReset),
-		semset.MethodList:      read(semList),
+		semset.MethodIncrement: write(taking(semIncrement)),
+		semset.MethodDecrement: write(taking(semDecrement)),
+		semset.MethodReset:     write(taking(semReset)),
+		semset.MethodList:      read(taking(semList)),
 	}
 }
 
-func semIncrement(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[semset.Increment](in)
-	if err != nil {
-		return nil, err
-	}
+func semIncrement(o Object, op semset.Increment) ([]byte, error) {
 	keys := sorted(op.Keys)
 	if len(keys) > semset.MaxKeys {
 		return nil, errno.ErrTooBig
@@ -46,11 +42,7 @@ func sorted(keys []string) []string {
 	return slices.Compact(keys)
 }
 
-func semDecrement(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[semset.Decrement](in)
-	if err != nil {
-		return nil, err
-	}
+func semDecrement(o Object, op semset.Decrement) ([]byte, error) {
 	keys := sorted(op.Keys)
 	if len(keys) > semset.MaxKeys {
 		return nil, errno.ErrTooBig
@@ -76,11 +68,7 @@ func semDecrement(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func semReset(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[semset.Reset](in)
-	if err != nil {
-		return nil, err
-	}
+func semReset(o Object, op semset.Reset) ([]byte, error) {
 	if len(op.Keys) > semset.MaxKeys {
 		return nil, errno.ErrTooBig
 	}
@@ -90,11 +78,7 @@ func semReset(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func semList(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[semset.List](in)
-	if err != nil {
-		return nil, err
-	}
+func semList(o Object, op semset.List) ([]byte, error) {
 	p := semset.Page{Values: map[string]uint64{}, Cursor: op.Cursor}
 	for count := op.Count; count > 0; {
 		keys, values, more, err := o.OmapPage(semset.Prefix+p.Cursor+"\x01", semset.Prefix, count)

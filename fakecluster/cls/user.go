@@ -8,17 +8,17 @@ import (
 
 func userMethods() map[string]method {
 	return map[string]method{
-		user.MethodSetBuckets:    write(userSetBuckets),
-		user.MethodCompleteSync:  write(userCompleteSync),
-		user.MethodRemoveBucket:  write(userRemoveBucket),
-		user.MethodListBuckets:   read(userListBuckets),
-		user.MethodGetHeader:     read(userGetHeader),
-		user.MethodResetStats:    write(userResetStats),
-		user.MethodResetStats2:   write(userResetStats2),
-		user.MethodAccountAdd:    write(accountAdd).from(20),
-		user.MethodAccountGet:    read(accountGet).from(20),
-		user.MethodAccountRemove: write(accountRemove).from(20),
-		user.MethodAccountList:   read(accountList).from(20),
+		user.MethodSetBuckets:    write(taking(userSetBuckets)),
+		user.MethodCompleteSync:  write(taking(userCompleteSync)),
+		user.MethodRemoveBucket:  write(taking(userRemoveBucket)),
+		user.MethodListBuckets:   read(taking(userListBuckets)),
+		user.MethodGetHeader:     read(taking(userGetHeader)),
+		user.MethodResetStats:    write(taking(userResetStats)),
+		user.MethodResetStats2:   write(taking(userResetStats2)),
+		user.MethodAccountAdd:    write(taking(accountAdd)).from(20),
+		user.MethodAccountGet:    read(taking(accountGet)).from(20),
+		user.MethodAccountRemove: write(taking(accountRemove)).from(20),
+		user.MethodAccountList:   read(taking(accountList)).from(20),
 	}
 }
 
@@ -56,11 +56,7 @@ func later(a, b denc.Time) denc.Time {
 	return realTime(a)
 }
 
-func userSetBuckets(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.SetBuckets](in)
-	if err != nil {
-		return nil, err
-	}
+func userSetBuckets(o Object, op user.SetBuckets) ([]byte, error) {
 	h, err := userHeader(o)
 	if err != nil {
 		return nil, err
@@ -93,11 +89,7 @@ func userSetBuckets(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func userCompleteSync(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.At](in)
-	if err != nil {
-		return nil, err
-	}
+func userCompleteSync(o Object, op user.At) ([]byte, error) {
 	h, err := userHeader(o)
 	if err != nil {
 		return nil, err
@@ -107,11 +99,7 @@ func userCompleteSync(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func userRemoveBucket(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.RemoveBucket](in)
-	if err != nil {
-		return nil, err
-	}
+func userRemoveBucket(o Object, op user.RemoveBucket) ([]byte, error) {
 	h, err := userHeader(o)
 	if err != nil {
 		return nil, err
@@ -140,11 +128,7 @@ func pageSize(n int32) uint64 {
 	return min(uint64(n), user.MaxEntries)
 }
 
-func userListBuckets(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.ListBuckets](in)
-	if err != nil {
-		return nil, err
-	}
+func userListBuckets(o Object, op user.ListBuckets) ([]byte, error) {
 	var u user.Buckets
 	keys, values, more, err := o.OmapPage(op.Marker, "", pageSize(op.Max))
 	if err != nil {
@@ -169,10 +153,7 @@ func userListBuckets(o Object, in *denc.Reader) ([]byte, error) {
 	return u.Append(nil), nil
 }
 
-func userGetHeader(o Object, in *denc.Reader) ([]byte, error) {
-	if _, err := argument[user.GetHeader](in); err != nil {
-		return nil, err
-	}
+func userGetHeader(o Object, _ user.GetHeader) ([]byte, error) {
 	h, err := userHeader(o)
 	if err != nil {
 		return nil, err
@@ -198,11 +179,7 @@ func sumBuckets(o Object, after string) (s user.Stats, last string, more bool, e
 	return s, last, more, nil
 }
 
-func userResetStats(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.At](in)
-	if err != nil {
-		return nil, err
-	}
+func userResetStats(o Object, op user.At) ([]byte, error) {
 	h, after := user.Header{Update: realTime(op.Time)}, ""
 	for {
 		s, last, more, err := sumBuckets(o, after)
@@ -220,12 +197,9 @@ func userResetStats(o Object, in *denc.Reader) ([]byte, error) {
 
 // userResetStats2 does one page a call. As in Ceph the sums of the pages before
 // it, which the argument has, do not count.
-func userResetStats2(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.Reset](in)
-	if err != nil {
-		return nil, err
-	}
+func userResetStats2(o Object, op user.Reset) ([]byte, error) {
 	var u user.ResetResult
+	var err error
 	if u.Stats, u.Marker, u.Truncated, err = sumBuckets(o, op.Marker); err != nil {
 		return nil, err
 	}
@@ -255,11 +229,7 @@ func accountHeader(o Object) (h user.AccountHeader, err error) {
 	return parse[user.AccountHeader](p)
 }
 
-func accountAdd(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.AccountAdd](in)
-	if err != nil {
-		return nil, err
-	}
+func accountAdd(o Object, op user.AccountAdd) ([]byte, error) {
 	key := accountKey(op.Resource.Name)
 	if _, ok := o.Omap(key); ok {
 		if op.Exclusive {
@@ -281,11 +251,7 @@ func accountAdd(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func accountGet(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.AccountName](in)
-	if err != nil {
-		return nil, err
-	}
+func accountGet(o Object, op user.AccountName) ([]byte, error) {
 	p, err := stored(o, accountKey(op.Name))
 	if err != nil {
 		return nil, err
@@ -297,11 +263,7 @@ func accountGet(o Object, in *denc.Reader) ([]byte, error) {
 	return user.AccountGet{Resource: s}.Append(nil), nil
 }
 
-func accountRemove(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.AccountName](in)
-	if err != nil {
-		return nil, err
-	}
+func accountRemove(o Object, op user.AccountName) ([]byte, error) {
 	key := accountKey(op.Name)
 	if _, err := stored(o, key); err != nil {
 		return nil, err
@@ -318,11 +280,7 @@ func accountRemove(o Object, in *denc.Reader) ([]byte, error) {
 	return nil, nil
 }
 
-func accountList(o Object, in *denc.Reader) ([]byte, error) {
-	op, err := argument[user.AccountList](in)
-	if err != nil {
-		return nil, err
-	}
+func accountList(o Object, op user.AccountList) ([]byte, error) {
 	var p user.AccountPage
 	keys, values, more, err := o.OmapPage(op.Marker, "", min(uint64(op.Max), user.MaxEntries))
 	if err != nil {

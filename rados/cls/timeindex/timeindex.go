@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
+	"github.com/rbdm/rbdm/rados/cls/log"
 )
 
 // Class is the object class's name; the others are its methods'.
@@ -68,28 +69,10 @@ func (a *Add) Decode(r *denc.Reader) {
 	r.Leave(s)
 }
 
-// List is the argument of list (cls_timeindex_list_op). Marker, a key, counts
-// before From; entries of To and later are not given.
-type List struct {
-	From   denc.Time
-	Marker string
-	To     denc.Time
-	Max    int32
-}
-
-// Append appends l.
-func (l List) Append(b []byte) []byte {
-	b, at := denc.Begin(b, 1, 1)
-	b = denc.AppendTime(denc.AppendString(denc.AppendTime(b, l.From), l.Marker), l.To)
-	return denc.End(denc.AppendS32(b, l.Max), at)
-}
-
-// Decode reads l.
-func (l *List) Decode(r *denc.Reader) {
-	s := r.Enter("cls_timeindex_list_op", 1)
-	l.From, l.Marker, l.To, l.Max = r.Time(), r.String(), r.Time(), r.S32()
-	r.Leave(s)
-}
+// List is the argument of list (cls_timeindex_list_op), which has the bytes of
+// class log's: Marker, a key, counts before From; entries of To and later are
+// not given.
+type List = log.List
 
 // Page is the result of list (cls_timeindex_list_ret).
 type Page struct {
