@@ -231,6 +231,16 @@ func (inv *Inventory) Complete(t *testing.T, types Types, exceptions map[string]
 	}
 }
 
+// Complete fails for every type that Declared names and types lacks.
+func Complete(t testing.TB, types Types) {
+	t.Helper()
+	for _, name := range Declared(t) {
+		if types[name] == nil {
+			t.Errorf("type %s is not in the list of types", name)
+		}
+	}
+}
+
 // Declared returns the names of the types of the package under test that have
 // both directions of a codec, exported or not.
 func Declared(t testing.TB) []string {
