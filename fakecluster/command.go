@@ -219,7 +219,7 @@ func (c *Cluster) runMon(s *monSession, cmd []string, in []byte) (errno.Errno, s
 	defer c.mu.Unlock()
 	set := c.commands(takesMon)
 	if prefix == "get_command_descriptions" {
-		return 0, "", set.described()
+		return 0, "", set.describedTo(s.conn.Features())
 	}
 	k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
 	e := k.execute(set, prefix, "command not known", "access denied")

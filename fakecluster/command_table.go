@@ -3,9 +3,12 @@ package fakecluster
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/rbdm/rbdm/rados/osdmap"
 )
 
 // commandLines lists the commands of Ceph 16.2, 18.2 and 20.2 in the order in
@@ -41,8 +44,9 @@ type commandSet struct {
 	list []signature
 	// first finds the first of the commands of the same words.
 	first map[string]*signature
-	// described is the answer to get_command_descriptions.
-	described func() []byte
+	// described and describedOld are the answers to get_command_descriptions, the
+	// latter for clients before 18.2.
+	described, describedOld func() []byte
 }
 
 func newCommandSet(list []signature) *commandSet {
@@ -52,14 +56,35 @@ func newCommandSet(list []signature) *commandSet {
 			s.first[list[i].words] = &list[i]
 		}
 	}
-	s.described = sync.OnceValue(func() []byte {
-		var o object
-		for i := range list {
-			o = append(o, field{fmt.Sprintf("cmd%03d", i), list[i].describe()})
-		}
-		return encodeJSON("json", o)
-	})
+	s.described = sync.OnceValue(func() []byte { return describeAll(list, false) })
+	s.describedOld = sync.OnceValue(func() []byte { return describeAll(list, true) })
 	return s
+}
+
+func describeAll(list []signature, old bool) []byte {
+	var o object
+	for i := range list {
+		o = append(o, field{fmt.Sprintf("cmd%03d", i), list[i].describe(old)})
+	}
+	return encodeJSON("json", o)
+}
+
+// describedTo returns what monitors and managers answer on a connection whose two
+// sides have these features in common.
+func (s *commandSet) describedTo(features uint64) []byte {
+	if features&osdmap.FeatureReef == osdmap.FeatureReef {
+		return s.described()
+	}
+	return s.describedOld()
+}
+
+// describedTold returns what daemons answer that are told to describe what they take:
+// their admin sockets do not look at who asks.
+func (c *Cluster) describedTold(s *commandSet) []byte {
+	if c.opt.release >= 18 {
+		return s.described()
+	}
+	return s.describedOld()
 }
 
 // commandSets are a release's sets by who takes them; "g" is the manager's.
@@ -95,6 +120,7 @@ func readCommands(release string) commandSets {
 		s.words = strings.Join(words, " ")
 		lists[f[0]] = append(lists[f[0]], s)
 		if f[0] == takesMon && s.flags&flagMgr != 0 {
+			s.flags = 0 // of which only monitors tell
 			lists[takesMgr] = append(lists[takesMgr], s)
 		}
 	}
@@ -105,8 +131,10 @@ func readCommands(release string) commandSets {
 	return sets
 }
 
-// describe returns the entry of get_command_descriptions.
-func (s *signature) describe() object {
+// describe returns the entry of get_command_descriptions. In its old form whether
+// an argument is required is told in the words of Ceph's source, and nothing of what
+// has to be named.
+func (s *signature) describe(old bool) object {
 	var sig []any
 	for _, w := range s.sig {
 		name, rest, isArg := strings.Cut(w, ":")
@@ -118,21 +146,26 @@ func (s *signature) describe() object {
 		arg := object{{"name", name}, {"type", "Ceph" + parts[0]}}
 		for _, p := range parts[1:] {
 			key, value, _ := strings.Cut(p, "=")
-			switch key {
-			case "?":
-				arg = append(arg, field{"req", false})
-			case "n":
+			switch {
+			case key == "?" && old:
+				arg = append(arg, field{"req", "false"})
+			case key == "req" && old:
+				arg = append(arg, field{"req", value})
+			case key == "?" || key == "req":
+				arg = append(arg, field{"req", value == "true"})
+			case key == "n":
 				arg = append(arg, field{"n", "N"})
-			case "named":
+			case key == "named" && !old:
 				arg = append(arg, field{"positional", false})
-			case "":
+			case key == "":
 				arg = append(arg, field{"strings", value})
-			case "range":
+			case key == "range":
 				arg = append(arg, field{"range", value})
-			case "good":
+			case key == "good":
 				arg = append(arg, field{"goodchars", value})
 			}
 		}
+		slices.SortFunc(arg, func(a, b field) int { return strings.Compare(a.Key, b.Key) })
 		sig = append(sig, arg)
 	}
 	o := object{{"sig", sig}, {"help", s.words}}

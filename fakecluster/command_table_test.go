@@ -1,6 +1,7 @@
 package fakecluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
 )
 
 // TestHandlersAreDescribed: what executes a command is reached only by words that a
@@ -29,9 +31,44 @@ func TestHandlersAreDescribed(t *testing.T) {
 	}
 	for release, sets := range setsOf {
 		for taker, set := range sets() {
-			var table map[string]struct{ Sig []any }
-			require.NoError(t, json.Unmarshal(set.described(), &table))
-			require.Len(t, table, len(set.list), "%d %s", release, taker)
+			for _, text := range [][]byte{set.described(), set.describedOld()} {
+				var table map[string]struct{ Sig []any }
+				require.NoError(t, json.Unmarshal(text, &table))
+				require.Len(t, table, len(set.list), "%d %s", release, taker)
+			}
+		}
+	}
+}
+
+// TestDescriptionsByFeatures: clients before 18.2 are told in words what is required, by
+// daemons of 16.2 all are, and what daemons are told does not depend on the client.
+func TestDescriptionsByFeatures(t *testing.T) {
+	for _, x := range []struct {
+		release      int
+		taker, words string
+		features     uint64
+		want         string
+	}{
+		{20, takesMon, "osd pool application get", osdmap.FeaturesPacific, `["osd","pool","application","get",{"name":"pool","req":"fasle","type":"CephPoolname"},{"name":"app","req":"false","type":"CephString"},{"name":"key","req":"false","type":"CephString"}]`},
+		{16, takesMon, "config get", osdmap.FeaturesPacific, `["config","get",{"name":"who","type":"CephString"},{"name":"key","req":"False","type":"CephString"}]`},
+		{18, takesMon, "config get", osdmap.FeaturesPacific, `["config","get",{"name":"who","type":"CephString"},{"name":"key","req":"false","type":"CephString"}]`},
+		{18, takesMon, "config get", osdmap.FeaturesReef, `["config","get",{"name":"who","type":"CephString"},{"name":"key","req":false,"type":"CephString"}]`},
+		{18, takesMgr, "iostat", osdmap.FeaturesReef, `["iostat",{"name":"width","req":false,"type":"CephInt"},{"name":"print_header","positional":false,"req":false,"type":"CephBool"}]`},
+		{18, takesMgr, "iostat", osdmap.FeaturesPacific, `["iostat",{"name":"width","req":"false","type":"CephInt"},{"name":"print_header","req":"false","type":"CephBool"}]`},
+		{20, takesMon, "osd new", osdmap.FeaturesReef, `["osd","new",{"name":"uuid","req":true,"type":"CephUUID"},{"name":"id","req":false,"type":"CephOsdName"}]`},
+		{20, takesMon, "osd new", osdmap.FeaturesPacific, `["osd","new",{"name":"uuid","req":"true","type":"CephUUID"},{"name":"id","req":"false","type":"CephOsdName"}]`},
+		{20, takesMgr, "telemetry on", osdmap.FeaturesTentacle, `["telemetry","on",{"name":"license","req":false,"type":"CephString"}]`},
+		{20, takesMgr, "telemetry on", osdmap.FeaturesPacific, `["telemetry","on",{"name":"license","req":"false","type":"CephString"}]`},
+	} {
+		set := setsOf[x.release]()[x.taker]
+		require.Contains(t, string(set.describedTo(x.features)), `{"sig":`+x.want+`,"help":`, "%d %s", x.release, x.words)
+	}
+	for release, want := range map[int]bool{16: false, 18: true, 20: true} {
+		c := New(t, InProcess(), OSDs(1), Release(release))
+		for _, daemon := range []string{"osd.0", "mon.a", "mgr.x"} {
+			_, _, out := c.execTold(daemon, []string{`{"prefix":"get_command_descriptions"}`}, true)
+			require.Equal(t, want, bytes.Contains(out, []byte(`"req":false`)), "%d %s", release, daemon)
+			require.Equal(t, !want, bytes.Contains(out, []byte(`"req":"false"`)), "%d %s", release, daemon)
 		}
 	}
 }

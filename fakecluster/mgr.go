@@ -146,7 +146,7 @@ func (s *mgrSession) run(cmd []string, in []byte, v verdict) (errno.Errno, strin
 	defer c.mu.Unlock()
 	set := c.commands(takesMgr)
 	if prefix == "get_command_descriptions" {
-		return 0, "", set.described()
+		return 0, "", set.describedTo(s.conn.Features())
 	}
 	k := &call{c: c, user: s.user, grant: s.caps, args: args, in: in, format: args.str("format")}
 	e := k.execute(set, prefix, "No handler found for '"+prefix+"'",

@@ -54,7 +54,7 @@ func (c *Cluster) execTold(daemon string, cmd []string, allowed bool) (errno.Err
 	}
 	prefix, set := args.str("prefix"), c.toldSet(daemon)
 	if prefix == "get_command_descriptions" {
-		return 0, "", set.described()
+		return 0, "", c.describedTold(set)
 	}
 	k := &told{call: call{c: c, args: args, format: args.str("format")}, daemon: daemon}
 	if _, ok := set.first[prefix]; !ok {

@@ -17,8 +17,10 @@ def argument(a):
         return a
     text = a['name'] + ':' + a['type'].removeprefix('Ceph')
     for key, v in a.items():
-        if key == 'req' and str(v).lower() != 'true':
-            text += ',?'
+        if key == 'req':
+            if v is False and (a['name'], a['type']) == ('pool', 'CephPoolname'):
+                v = 'fasle'  # what 18.2 and 20.2 still tell clients of 16.2, and the others as a bool
+            text += ',?' if v in (False, 'false') else ',req=' + (v if isinstance(v, str) else 'true')
         elif key == 'n':
             text += ',n'
         elif key == 'positional' and v is False:
