@@ -179,30 +179,6 @@ func (k *call) osdNumber(s string) (int32, errno.Errno) {
 	return int32(n), 0
 }
 
-// daemonFlag checks what flags of single OSDs are asked for. They have no effect.
-func (k *call) daemonFlag() errno.Errno {
-	for flag := range strings.SplitSeq(k.args.str("flags"), ",") {
-		if !slices.Contains([]string{"", "noup", "nodown", "noin", "noout"}, flag) {
-			return k.say(errno.ErrInvalid, "unrecognized flag '%s', must be one of {noup,nodown,noin,noout}", flag)
-		}
-	}
-	var said strings.Builder
-	for _, s := range append(k.args.list("ids"), k.args.list("who")...) {
-		if _, ok := k.osdID(s); ok || s == "all" || s == "any" || s == "*" || s == deviceClass {
-			continue
-		}
-		if _, _, bucket := k.c.below(s); bucket {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimPrefix(s, "osd."), 10, 32)
-		if err != nil {
-			return k.say(errno.ErrInvalid, "unable to parse osd id or crush node or device class: \"%s\". ", s)
-		}
-		fmt.Fprintf(&said, "osd.%d does not exist. ", n)
-	}
-	return k.say(0, "%s", said.String())
-}
-
 func (k *call) ratio(name string, set func(*osdmap.Incremental, float32)) errno.Errno {
 	r, err := strconv.ParseFloat(k.args.str("ratio"), 32)
 	if err != nil || r < 0 || r > 1 {

@@ -64,6 +64,7 @@ type Cluster struct {
 	election                        election
 	told                            map[string]string // options of single daemons, by daemon and name
 	mutes                           map[string]mute
+	scrubs                          map[osdmap.PG]scrubbed
 	perf                            perfStats // locks itself
 
 	crashed   map[*daemon]bool // which daemons ran when the cluster crashed

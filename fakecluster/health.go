@@ -22,52 +22,54 @@ type check struct {
 // checks returns what is wrong with the cluster.
 func (c *Cluster) checks() []check {
 	var out []check
+	add := func(more []check) { out = append(out, more...) }
 	if c.mgrmap.ActiveGID == 0 {
-		out = append(out, check{code: "MGR_DOWN", severity: "HEALTH_WARN", summary: "no active mgr", count: 1, detail: nil})
+		add([]check{{code: "MGR_DOWN", severity: "HEALTH_WARN", summary: "no active mgr", count: 1}})
 	}
 	if down := len(c.mons) - len(c.quorum()); down > 0 {
-		out = append(out, check{code: "MON_DOWN", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d/%d mons down, quorum %s", down, len(c.mons), strings.Join(c.quorumNames(), ",")), count: down, detail: nil})
+		add([]check{{code: "MON_DOWN", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d/%d mons down, quorum %s", down, len(c.mons), strings.Join(c.quorumNames(), ",")), count: down}})
 	}
-	down := 0
-	var detail []string
+	var down, flags, single []string
 	for i, s := range c.osdmap.State {
 		if s&osdmap.StateExists != 0 && s&osdmap.StateUp == 0 && c.osdmap.Weight[i] > 0 {
-			down++
-			detail = append(detail, fmt.Sprintf("osd.%d (root=default,host=host%d) is down", i, i))
+			down = append(down, fmt.Sprintf("osd.%d (root=default,host=host%d) is down", i, i))
 		}
 	}
-	if down > 0 {
-		out = append(out, check{code: "OSD_DOWN", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d osds down", down), count: down, detail: detail})
-	}
-	var flags []string
+	add(warning("OSD_DOWN", "%d osds down", down))
 	for _, f := range mapFlags {
 		if f.warn && c.osdmap.HasFlag(f.bit) {
 			flags = append(flags, f.name)
 		}
 	}
 	if len(flags) > 0 {
-		out = append(out, check{code: "OSDMAP_FLAGS", severity: "HEALTH_WARN", summary: strings.Join(flags, ",") + " flag(s) set", count: len(flags), detail: nil})
+		add([]check{{code: "OSDMAP_FLAGS", severity: "HEALTH_WARN", summary: strings.Join(flags, ",") + " flag(s) set", count: len(flags)}})
 	}
+	add(c.flagChecks())
 	osds, pools := c.fullChecks()
-	out = append(out, osds...)
-	out = append(out, pools...)
-	out = append(out, c.poolChecks()...)
-	single := 0
-	detail = nil
+	add(osds)
+	add(pools)
+	add(c.poolChecks())
 	for _, id := range poolsByID(c.osdmap) {
 		if p := c.osdmap.Pools[id]; p.Size == 1 && !p.IsErasure() {
-			single++
-			detail = append(detail, fmt.Sprintf("pool '%s' has no replicas configured", c.osdmap.PoolNames[id]))
+			single = append(single, fmt.Sprintf("pool '%s' has no replicas configured", c.osdmap.PoolNames[id]))
 		}
 	}
-	if single > 0 {
-		out = append(out, check{code: "POOL_NO_REDUNDANCY", severity: "HEALTH_WARN", summary: fmt.Sprintf("%d pool(s) have no replicas configured", single), count: single, detail: detail})
-	}
+	add(warning("POOL_NO_REDUNDANCY", "%d pool(s) have no replicas configured", single))
 	slices.SortStableFunc(out, func(a, b check) int { return strings.Compare(a.code, b.code) })
 	for i := range out {
 		out[i].muted, out[i].sticky = c.muted(out[i].code), c.mutes[out[i].code].sticky
 	}
 	return out
+}
+
+// warning is a check about as many things as detail tells of, if any. "%d" in the summary
+// stands for their number; hints follow the detail.
+func warning(code, summary string, detail []string, hints ...string) []check {
+	n := len(detail)
+	if n == 0 {
+		return nil
+	}
+	return []check{{code: code, severity: "HEALTH_WARN", summary: strings.ReplaceAll(summary, "%d", fmt.Sprint(n)), count: n, detail: append(detail, hints...)}}
 }
 
 // appGrace is how long a pool of 20.2 may be without an application.
@@ -101,15 +103,9 @@ func (c *Cluster) poolChecks() []check {
 			noDeep = append(noDeep, fmt.Sprintf("Pool %s has nodeep-scrub flag", name))
 		}
 	}
-	var out []check
-	add := func(code, summary string, detail []string, hints ...string) {
-		if n := len(detail); n > 0 {
-			out = append(out, check{code: code, severity: "HEALTH_WARN", summary: strings.ReplaceAll(summary, "%d", fmt.Sprint(n)), count: n, detail: append(detail, hints...)})
-		}
-	}
-	add("POOL_APP_NOT_ENABLED", "%d pool(s) do not have an application enabled", lost,
+	out := warning("POOL_APP_NOT_ENABLED", "%d pool(s) do not have an application enabled", lost,
 		"use 'ceph osd pool application enable <pool-name> <app-name>', where <app-name> is 'cephfs', 'rbd', 'rgw', or freeform for custom applications.")
-	add("POOL_HAS_TARGET_SIZE_BYTES_AND_RATIO", "%d pools have both target_size_bytes and target_size_ratio set", both)
+	out = append(out, warning("POOL_HAS_TARGET_SIZE_BYTES_AND_RATIO", "%d pools have both target_size_bytes and target_size_ratio set", both)...)
 	var flags []string
 	if len(noScrub) > 0 {
 		flags = append(flags, "noscrub")
@@ -176,7 +172,7 @@ func (k *call) health() errno.Errno {
 	k.print("\n")
 	if detail {
 		for _, c := range checks {
-			k.print("[%s] %s: %s\n", map[string]string{"HEALTH_WARN": "WRN", "HEALTH_ERR": "ERR"}[c.severity], c.code, c.summary)
+			k.print("[%s] %s: %s\n", map[string]string{"HEALTH_OK": "OK", "HEALTH_WARN": "WRN", "HEALTH_ERR": "ERR"}[c.severity], c.code, c.summary)
 			for _, d := range c.detail {
 				k.print("    %s\n", d)
 			}

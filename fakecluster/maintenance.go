@@ -1,7 +1,10 @@
 package fakecluster
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,7 +13,7 @@ import (
 )
 
 // maintenanceCommands are those by which operators check, repair and take out what
-// a cluster consists of. Its OSDs are there for good, and there is nothing to repair.
+// a cluster consists of. Its OSDs are there for good.
 func maintenanceCommands() []command {
 	t := []command{
 		{words: "health mute", run: (*call).healthMute},
@@ -25,20 +28,11 @@ func maintenanceCommands() []command {
 		{words: "osd require-osd-release", run: (*call).requireRelease},
 		{words: "osd tree-from", run: (*call).treeFrom},
 		{words: "osd status", run: (*call).osdStatus},
-		{words: "pg getmap", run: func(k *call) errno.Errno {
-			k.out = encodeJSON("json", k.c.poolStatObjects())
-			return k.say(0, "got pgmap version %d", k.c.osdmap.Epoch)
-		}},
 		{words: "pg dump_json", run: func(k *call) errno.Errno {
 			k.format = "json"
 			return k.pgDump()
 		}},
-		{words: "pg repeer", run: func(k *call) errno.Errno {
-			if _, _, ok := k.c.findPG(k.args.str("pgid")); !ok {
-				return k.say(errno.ErrNotFound, "pg '%s' does not exist", k.args.str("pgid"))
-			}
-			return k.say(errno.ErrAgain, "not enough up OSDs in the cluster to force repeer")
-		}},
+		{words: "pg repeer", run: (*call).repeer},
 		{words: "osd pool set noautoscale", run: func(k *call) errno.Errno { return k.noAutoscale("off") }},
 		{words: "osd pool unset noautoscale", run: func(k *call) errno.Errno { return k.noAutoscale("on") }},
 		{words: "osd pool get noautoscale", run: (*call).getNoAutoscale},
@@ -49,10 +43,10 @@ func maintenanceCommands() []command {
 	}
 	for _, what := range []string{"scrub", "deep-scrub", "repair"} {
 		t = append(t, command{words: "osd " + what, run: func(k *call) errno.Errno { return k.osdInstruct(what) }},
-			command{words: "osd pool " + what, run: func(k *call) errno.Errno { _, e := k.eachPool(nil); return e }})
+			command{words: "osd pool " + what, run: func(k *call) errno.Errno { return k.poolInstruct(what) }})
 	}
 	for _, what := range []string{"force-recovery", "force-backfill", "cancel-force-recovery", "cancel-force-backfill"} {
-		t = append(t, command{words: "pg " + what, run: func(k *call) errno.Errno { return k.forcePGs(what) }},
+		t = append(t, command{words: "pg " + what, run: func(k *call) errno.Errno { return k.forceAll(what) }},
 			command{words: "osd pool " + what, run: func(k *call) errno.Errno { return k.forcePools(what) }})
 	}
 	return t
@@ -111,11 +105,54 @@ func (k *call) lostOSD() errno.Errno {
 	case k.c.osdmap.IsUp(id):
 		return k.say(errno.ErrBusy, "osd.%d is not down", id)
 	}
-	return k.say(0, "marked osd lost in epoch %d", k.c.osdmap.OSDOnly.OSDs[id].Info.DownAt)
+	at := k.c.osdmap.OSDOnly.OSDs[id].Info.DownAt
+	k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.Lost = map[int32]uint32{id: at} })
+	return k.say(0, "marked osd lost in epoch %d", at)
 }
 
+// reweightMany takes weights as the map has them, in 65536ths, by OSD: {"0": "32768"}.
 func (k *call) reweightMany() errno.Errno {
-	return k.say(errno.ErrInvalid, "unable to parse 'weights' value '%s'", k.args.str("weights"))
+	text := k.args.str("weights")
+	weights, e := k.readWeights(text)
+	if e != 0 {
+		return k.say(e, "unable to parse 'weights' value '%s'", text)
+	}
+	if len(weights) > 0 {
+		k.c.change(func(inc *osdmap.Incremental) { inc.NewWeight = weights })
+	}
+	return 0
+}
+
+func (k *call) readWeights(text string) (map[int32]uint32, errno.Errno) {
+	var given map[string]any
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(text, "'", "\"")), &given); err != nil || given == nil {
+		return nil, errno.ErrInvalid
+	}
+	weights := map[int32]uint32{}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		id, ok := leadingNumber(name)
+		if !ok {
+			return nil, errno.ErrInvalid
+		}
+		if !k.c.osdmap.Exists(int32(id)) {
+			return nil, errno.ErrNotFound
+		}
+		s, isText := given[name].(string)
+		w, ok := leadingNumber(s)
+		if !isText || !ok {
+			return nil, errno.ErrInvalid
+		}
+		weights[int32(id)] = uint32(w)
+	}
+	return weights, 0
+}
+
+// leadingNumber reads the number that a text begins with, as C++ does, whatever follows.
+func leadingNumber(s string) (int64, bool) {
+	s = strings.TrimLeft(s, " ")
+	end := len(s) - len(strings.TrimLeft(strings.TrimLeft(s, "-+"), "0123456789"))
+	n, err := strconv.ParseInt(s[:end], 10, 64)
+	return n, err == nil
 }
 
 func (k *call) requireRelease() errno.Errno {
@@ -201,6 +238,10 @@ func (k *call) osdInstruct(what string) errno.Errno {
 		}
 		ids = []string{fmt.Sprint(id)}
 	}
+	for _, id := range ids {
+		n, _ := strconv.ParseInt(id, 10, 32)
+		k.c.scrubOSD(int32(n), what)
+	}
 	return k.say(0, "instructed osd(s) %s to %s", strings.Join(ids, ","), what)
 }
 
@@ -227,18 +268,10 @@ func unforced(what, pgid string) string {
 	if strings.HasPrefix(what, "cancel") {
 		return fmt.Sprintf("pg %s %s not forced; ", pgid, job)
 	}
-	return fmt.Sprintf("pg %s doesn't require %s; ", pgid, job)
-}
-
-func (k *call) forcePGs(what string) errno.Errno {
-	var said strings.Builder
-	for _, s := range k.args.list("pgid") {
-		if _, _, ok := k.c.findPG(s); !ok {
-			return k.say(errno.ErrNotFound, "%spg %s does not exist; ", said.String(), s)
-		}
-		said.WriteString(unforced(what, s))
+	if job == "backfill" {
+		job = "backfilling"
 	}
-	return k.say(0, "%s\n", said.String())
+	return fmt.Sprintf("pg %s doesn't require %s; ", pgid, job)
 }
 
 func (k *call) forcePools(what string) errno.Errno {

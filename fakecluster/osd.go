@@ -58,7 +58,12 @@ func (c *Cluster) boot(osds ...*osd) {
 	}
 	up := map[int32]entity.AddrVec{}
 	for _, o := range osds {
-		up[o.id] = o.addrs()
+		if c.mayBoot(o.id) {
+			up[o.id] = o.addrs()
+		}
+	}
+	if len(up) == 0 {
+		return
 	}
 	c.change(func(inc *osdmap.Incremental) {
 		inc.NewUp = up

@@ -252,6 +252,7 @@ func (k *call) setFlag(key string, on bool) errno.Errno {
 			flags = k.c.osdmap.Flags &^ bits
 		}
 		k.c.change(func(inc *osdmap.Incremental) { inc.NewFlags = int32(flags) })
+		k.c.bootWaiting()
 	}
 	if on {
 		return k.say(0, "%s is set", key)
@@ -298,15 +299,13 @@ func (k *call) osdWeight(w uint32, word string) errno.Errno {
 
 func (k *call) osdDown() errno.Errno {
 	flip := map[int32]uint32{}
-	up := map[int32]entity.AddrVec{}
+	back := false
 	e := k.eachOSD(func(id int32) (string, errno.Errno) {
 		if !k.c.osdmap.IsUp(id) {
 			return "", 0
 		}
 		flip[id] = osdmap.StateUp
-		if o := k.c.osds[id]; o.running() {
-			up[id] = o.addrs()
-		}
+		back = back || k.c.osds[id].running()
 		return fmt.Sprintf("marked down osd.%d. ", id), 0
 	})
 	if e != 0 {
@@ -315,13 +314,13 @@ func (k *call) osdDown() errno.Errno {
 	if len(flip) > 0 {
 		k.c.change(func(inc *osdmap.Incremental) { inc.NewState = flip })
 	}
-	if len(up) > 0 {
-		// An OSD that runs notices, and comes back.
+	if back {
+		// An OSD that runs notices, and comes back as soon as it may.
 		c := k.c
 		c.after(time.Second, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.change(func(inc *osdmap.Incremental) { inc.NewUp = up })
+			c.bootWaiting()
 		})
 	}
 	return 0

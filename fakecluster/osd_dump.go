@@ -39,9 +39,9 @@ func (k *call) osdDump() errno.Errno {
 	if !k.plain() {
 		return k.json(k.c.osdDumpObject(m))
 	}
-	k.print("epoch %d\nfsid %s\ncreated %s\nmodified %s\nflags %s\ncrush_version %d\nfull_ratio %g\nbackfillfull_ratio %g\nnearfull_ratio %g\nrequire_min_compat_client luminous\nmin_compat_client jewel\nrequire_osd_release %s\nstretch_mode_enabled false\n",
+	k.print("epoch %d\nfsid %s\ncreated %s\nmodified %s\nflags %s\ncrush_version %d\nfull_ratio %g\nbackfillfull_ratio %g\nnearfull_ratio %g\nrequire_min_compat_client %s\nmin_compat_client jewel\nrequire_osd_release %s\nstretch_mode_enabled false\n",
 		m.Epoch, m.FSID, cephTime(m.Created.Std()), cephTime(m.Modified.Std()), strings.Join(flagNames(m.Flags), ","), m.CrushVersion,
-		m.OSDOnly.Full, m.OSDOnly.BackfillFull, m.OSDOnly.NearFull, k.c.release().name)
+		m.OSDOnly.Full, m.OSDOnly.BackfillFull, m.OSDOnly.NearFull, releaseNames[m.OSDOnly.MinCompatClient], k.c.release().name)
 	for _, id := range poolsByID(m) {
 		k.print("%s\n", poolLine(m, id))
 	}
@@ -64,9 +64,13 @@ func osdLine(m *osdmap.Map, id int32) string {
 		in = "in "
 	}
 	d := m.OSDOnly.OSDs[id]
-	return fmt.Sprintf("osd.%d %s %s weight %g up_from %d up_thru %d down_at %d last_clean_interval [%d,%d) %s %s %s %s",
+	lost := ""
+	if d.Info.LostAt > 0 {
+		lost = fmt.Sprintf("lost_at %d ", d.Info.LostAt)
+	}
+	return fmt.Sprintf("osd.%d %s %s weight %g up_from %d up_thru %d down_at %d last_clean_interval [%d,%d) %s%s %s %s %s",
 		id, up, in, float64(m.Weight[id])/float64(osdmap.InWeight), d.Info.UpFrom, d.Info.UpThru, d.Info.DownAt,
-		d.Info.LastCleanBegin, d.Info.LastCleanEnd, m.Addrs[id], d.Cluster, strings.Join(osdStates(m, id), ","), d.UUID)
+		d.Info.LastCleanBegin, d.Info.LastCleanEnd, lost, m.Addrs[id], d.Cluster, strings.Join(osdStates(m, id), ","), d.UUID)
 }
 
 // osdStates returns the words for an OSD's state, sorted as Ceph has them.
@@ -77,6 +81,7 @@ func osdStates(m *osdmap.Map, id int32) []string {
 			words = append(words, name)
 		}
 	}
+	words = append(words, daemonFlagNames(m.State[id])...)
 	if m.IsUp(id) {
 		words = append(words, "up")
 	}
@@ -153,7 +158,7 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 		{"last_up_change", cephTime(m.LastUpChange.Std())}, {"last_in_change", cephTime(m.LastInChange.Std())},
 		{"flags", strings.Join(flags, ",")}, {"flags_num", m.Flags}, {"flags_set", set}, {"crush_version", m.CrushVersion},
 		{"full_ratio", float64(m.OSDOnly.Full)}, {"backfillfull_ratio", float64(m.OSDOnly.BackfillFull)}, {"nearfull_ratio", float64(m.OSDOnly.NearFull)},
-		{"cluster_snapshot", ""}, {"pool_max", m.PoolMax}, {"max_osd", m.MaxOSD()}, {"require_min_compat_client", "luminous"},
+		{"cluster_snapshot", ""}, {"pool_max", m.PoolMax}, {"max_osd", m.MaxOSD()}, {"require_min_compat_client", releaseNames[m.OSDOnly.MinCompatClient]},
 		{"min_compat_client", "jewel"}, {"require_osd_release", c.release().name},
 	}
 	if c.opt.release >= 18 {
@@ -164,13 +169,23 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 		o = append(o, field{"pg_upmap_primaries", []string{}})
 	}
 	return append(o, object{
-		{"pg_temp", []string{}}, {"primary_temp", []string{}}, {"blocklist", block},
+		{"pg_temp", tempObjects(m)}, {"primary_temp", []string{}}, {"blocklist", block},
 		{"range_blocklist", object{}}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
-		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", object{}}, {"device_class_flags", object{}},
+		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", flagObject(m.OSDOnly.NodeFlags, m.Crush.ItemNames)},
+		{"device_class_flags", object{}},
 		{"stretch_mode", object{
 			{"stretch_mode_enabled", false}, {"stretch_bucket_count", 0}, {"degraded_stretch_mode", 0}, {"recovering_stretch_mode", 0}, {"stretch_mode_bucket", 0},
 		}},
 	}...)
+}
+
+// tempObjects tells which groups are for a time on other OSDs than they should be.
+func tempObjects(m *osdmap.Map) []object {
+	list := []object{}
+	for _, id := range slices.SortedFunc(maps.Keys(m.PGTemp), osdmap.PG.Compare) {
+		list = append(list, object{{"pgid", id.String()}, {"osds", m.PGTemp[id]}})
+	}
+	return list
 }
 
 func b2i(b bool) int {

@@ -18,18 +18,12 @@ func pgCommands() []command {
 		{words: "pg ls-by-osd", run: (*call).pgList},
 		{words: "pg ls-by-primary", run: (*call).pgList},
 		{words: "pg map", run: (*call).pgMap},
-		{words: "pg dump_stuck", run: func(k *call) errno.Errno {
-			k.status = "ok"
-			if k.plain() {
-				return 0
-			}
-			return k.json(object{{"stuck_pg_stats", []string{}}})
-		}},
+		{words: "pg dump_stuck", run: (*call).pgStuck},
 		{words: "pg dump_pools_json", run: func(k *call) errno.Errno {
 			k.status, k.format = "dumped pools", "json"
 			return k.json(object{{"pg_ready", true}, {"pool_stats", k.c.poolStatObjects()}})
 		}},
-		{words: "pg debug", run: func(k *call) errno.Errno { return k.print("FALSE\n") }},
+		{words: "pg debug", run: (*call).pgDebug},
 	}
 	for _, what := range []string{"scrub", "deep-scrub", "repair"} {
 		t = append(t, command{words: "pg " + what, run: func(k *call) errno.Errno { return k.pgInstruct(what) }})
@@ -67,22 +61,8 @@ func (k *call) pgMap() errno.Errno {
 	return k.print("osdmap e%d pg %s (%s) -> up %s acting %s\n", k.c.osdmap.Epoch, s, s, set(up), set(acting))
 }
 
-// pgInstruct would let an OSD check a group, of which each object has one copy.
-func (k *call) pgInstruct(what string) errno.Errno {
-	s := k.args.str("pgid")
-	pgid, parsed, ok := k.c.findPG(s)
-	switch {
-	case !parsed:
-		return k.say(errno.ErrInvalid, "invalid pgid '%s'", s)
-	case !ok:
-		return k.say(errno.ErrNotFound, "pg %s does not exist", s)
-	}
-	primary := k.c.view.Load().pools[pgid.Pool].primary[pgid.Seed]
-	if primary < 0 {
-		return k.say(errno.ErrAgain, "pg %s primary osd.%d is not currently up", s, primary)
-	}
-	return k.say(0, "instructing pg %s on osd.%d to %s", s, primary, what)
-}
+// hasState reports whether a word is one of those of a state.
+func hasState(state, word string) bool { return slices.Contains(strings.Split(state, "+"), word) }
 
 // pgState is what a group is in.
 func pgState(acting []int32, primary int32, size int) string {
@@ -112,6 +92,9 @@ func (k *call) pgFilter() (keep func(pool int64, acting []int32, primary int32, 
 		if err != nil {
 			return nil, k.say(errno.ErrInvalid, "pool '%s' is not a number", s)
 		}
+		if k.c.osdmap.Pools[n] == nil {
+			return nil, k.say(errno.ErrNotFound, "pool %d does not exist", n)
+		}
 		pool = n
 	}
 	if s := k.args.str("poolstr"); s != "" {
@@ -122,9 +105,12 @@ func (k *call) pgFilter() (keep func(pool int64, acting []int32, primary int32, 
 		pool = id
 	}
 	if prefix == "pg ls-by-osd" || prefix == "pg ls-by-primary" {
-		id, ok := k.osdID(k.args.str("osd") + k.args.str("id"))
-		if !ok {
-			return nil, k.say(errno.ErrNotFound, "osd %s does not exist", k.args.str("osd")+k.args.str("id"))
+		id, e := k.osdNumber(k.args.str("osd") + k.args.str("id"))
+		if e != 0 {
+			return nil, e
+		}
+		if !k.c.osdmap.IsUp(id) {
+			return nil, k.say(errno.ErrAgain, "osd %d is not up", id)
 		}
 		if osd = id; prefix == "pg ls-by-primary" {
 			osd, primary = -1, id
@@ -182,14 +168,15 @@ func (k *call) pgList() errno.Errno {
 			}
 			pgid, s := fmt.Sprintf("%d.%x", id, seed), g.Stats()
 			set := strings.ReplaceAll(fmt.Sprint(p.acting[seed]), " ", ",") + "p" + fmt.Sprint(p.primary[seed])
-			version := fmt.Sprintf("%d'%d", v.epoch, g.Version())
+			version := groupVersion(v.epoch, g.Version())
 			row := []string{pgid, fmt.Sprint(s.Objects), "0", "0", "0", fmt.Sprint(s.Bytes), "0", "0", "0"}
 			if c.opt.release >= 18 {
 				row = append(row, "0")
 			}
-			row = append(row, state, c.age(c.started), version, fmt.Sprintf("%d:%d", v.epoch, g.Version()), set, set, cephTime(c.started), cephTime(c.started))
+			last, deep := c.scrubsOf(osdmap.PG{Pool: id, Seed: uint32(seed)})
+			row = append(row, state, c.age(c.started), version, fmt.Sprintf("%d:%d", v.epoch, g.Version()), set, set, last, deep)
 			if c.opt.release >= 18 {
-				row = append(row, "0", "periodic scrub scheduled @ "+cephTime(c.started))
+				row = append(row, "0", "periodic scrub scheduled @ "+last)
 			}
 			t.rows = append(t.rows, row)
 			list = append(list, c.pgStat(v, id, seed))

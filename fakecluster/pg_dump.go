@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbdm/rbdm/fakecluster/pg"
 	"github.com/rbdm/rbdm/rados/errno"
+	"github.com/rbdm/rbdm/rados/osdmap"
 )
 
 // Members of Ceph's statistics, in its order. What is not counted here is 0.
@@ -88,8 +89,9 @@ func (c *Cluster) osdStatObjects() []object {
 func (c *Cluster) pgStat(v *view, id int64, seed int) object {
 	p := v.pools[id]
 	g, born := p.groups[seed], cephTime(c.started)
+	last, deep := c.scrubsOf(osdmap.PG{Pool: id, Seed: uint32(seed)})
 	o := object{
-		{"pgid", fmt.Sprintf("%d.%x", id, seed)}, {"version", fmt.Sprintf("%d'%d", v.epoch, g.Version())}, {"reported_seq", g.Version()},
+		{"pgid", fmt.Sprintf("%d.%x", id, seed)}, {"version", groupVersion(v.epoch, g.Version())}, {"reported_seq", g.Version()},
 		{"reported_epoch", v.epoch}, {"state", pgState(p.acting[seed], p.primary[seed], int(p.pool.Size))},
 	}
 	for name := range strings.FieldsSeq("last_fresh last_change last_active last_peered last_clean last_became_active last_became_peered last_unstale " +
@@ -98,8 +100,8 @@ func (c *Cluster) pgStat(v *view, id int64, seed int) object {
 	}
 	o = append(o, object{
 		{"mapping_epoch", 1}, {"log_start", "0'0"}, {"ondisk_log_start", "0'0"}, {"created", 1}, {"last_epoch_clean", v.epoch}, {"parent", "0.0"},
-		{"parent_split_bits", 0}, {"last_scrub", "0'0"}, {"last_scrub_stamp", born}, {"last_deep_scrub", "0'0"}, {"last_deep_scrub_stamp", born},
-		{"last_clean_scrub_stamp", born},
+		{"parent_split_bits", 0}, {"last_scrub", "0'0"}, {"last_scrub_stamp", last}, {"last_deep_scrub", "0'0"}, {"last_deep_scrub_stamp", deep},
+		{"last_clean_scrub_stamp", last},
 	}...)
 	if c.opt.release >= 18 {
 		o = append(o, field{"objects_scrubbed", 0})
@@ -115,7 +117,7 @@ func (c *Cluster) pgStat(v *view, id int64, seed int) object {
 	o = append(o, field{"snaptrimq_len", 0})
 	if c.opt.release >= 18 {
 		o = append(o, object{
-			{"last_scrub_duration", 0}, {"scrub_schedule", "periodic scrub scheduled @ " + born}, {"scrub_duration", 0}, {"objects_trimmed", 0},
+			{"last_scrub_duration", 0}, {"scrub_schedule", "periodic scrub scheduled @ " + last}, {"scrub_duration", 0}, {"objects_trimmed", 0},
 			{"snaptrim_duration", 0},
 		}...)
 	}
@@ -124,6 +126,28 @@ func (c *Cluster) pgStat(v *view, id int64, seed int) object {
 		{"object_location_counts", []string{}}, {"blocked_by", []string{}}, {"up_primary", p.primary[seed]}, {"acting_primary", p.primary[seed]},
 		{"purged_snaps", []string{}},
 	}...)
+}
+
+// briefly leaves of what is said of a group where it is, and its state.
+func briefly(stat object) object {
+	o := object{}
+	for _, f := range stat {
+		switch f.Key {
+		case "pgid", "state", "up", "acting", "up_primary", "acting_primary":
+			o = append(o, f)
+		}
+	}
+	return o
+}
+
+// pgTable is the table of that.
+func pgTable(brief []object) *table {
+	t := &table{head: []string{"PG_STAT", "STATE", "UP", "UP_PRIMARY", "ACTING", "ACTING_PRIMARY"}, right: []bool{false, false, false, true, true, true}}
+	for _, o := range brief {
+		set := strings.ReplaceAll(fmt.Sprint(o[2].Value), " ", ",")
+		t.rows = append(t.rows, []string{fmt.Sprint(o[0].Value), fmt.Sprint(o[1].Value), set, fmt.Sprint(o[4].Value), set, fmt.Sprint(o[5].Value)})
+	}
+	return t
 }
 
 // pgDump tells of groups, pools and OSDs what is asked for.
@@ -144,14 +168,7 @@ func (k *call) pgDump() errno.Errno {
 		for seed := range v.pools[id].groups {
 			s := c.pgStat(v, id, seed)
 			all = append(all, s)
-			o := object{}
-			for _, f := range s {
-				switch f.Key {
-				case "pgid", "state", "up", "acting", "up_primary", "acting_primary":
-					o = append(o, f)
-				}
-			}
-			brief = append(brief, o)
+			brief = append(brief, briefly(s))
 		}
 	}
 	if k.plain() {
@@ -202,12 +219,7 @@ func (k *call) pgDumpText(asked func(...string) bool, brief []object) errno.Errn
 	}
 	note := false
 	if asked("pgs", "pgs_brief") {
-		t := table{head: []string{"PG_STAT", "STATE", "UP", "UP_PRIMARY", "ACTING", "ACTING_PRIMARY"}, right: []bool{false, false, false, true, true, true}}
-		for _, o := range brief {
-			set := strings.ReplaceAll(fmt.Sprint(o[2].Value), " ", ",")
-			t.rows = append(t.rows, []string{fmt.Sprint(o[0].Value), fmt.Sprint(o[1].Value), set, fmt.Sprint(o[4].Value), set, fmt.Sprint(o[5].Value)})
-		}
-		k.out = append(k.out, t.text(2)...)
+		k.out = append(k.out, pgTable(brief).text(2)...)
 	}
 	if asked("pools") {
 		note = true
@@ -230,9 +242,10 @@ func (k *call) pgDumpText(asked func(...string) bool, brief []object) errno.Errn
 	switch {
 	case asked("osds"):
 		t := table{head: []string{"OSD_STAT", "USED", "AVAIL", "USED_RAW", "TOTAL", "HB_PEERS", "PG_SUM", "PRIMARY_PG_SUM"}, right: rightBut(8)}
+		primaries := c.primariesByOSD()
 		for i, n := range c.groupsByOSD() {
 			used := bytesText(raw / uint64(max(1, len(c.osds))))
-			t.rows = append(t.rows, []string{fmt.Sprint(i), used, bytesText(free / uint64(len(c.osds))), used, bytesText(osdBytes), "[]", fmt.Sprint(n), fmt.Sprint(n)})
+			t.rows = append(t.rows, []string{fmt.Sprint(i), used, bytesText(free / uint64(len(c.osds))), used, bytesText(osdBytes), "[]", fmt.Sprint(n), fmt.Sprint(primaries[i])})
 		}
 		t.rows = append(t.rows, append(sum, "", "", ""))
 		k.out = append(k.out, t.text(2)...)

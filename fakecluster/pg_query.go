@@ -25,7 +25,16 @@ func (k *told) queryPG() errno.Errno {
 	if p == nil || int(pgid.Seed) >= len(p.groups) {
 		return k.say(errno.ErrNotFound, "i don't have pgid %s", id)
 	}
-	if verb := k.args.str("cmd"); verb != "" && verb != "query" {
+	switch k.args.str("cmd") {
+	case "", "query":
+	case "list_unfound", "list_missing":
+		return k.json(object{
+			{"num_missing", 0}, {"num_unfound", 0}, {"objects", []string{}}, {"state", "Active"}, {"available_might_have_unfound", true},
+			{"might_have_unfound", []string{}}, {"more", false},
+		})
+	case "mark_unfound_lost":
+		return k.say(0, "pg has no unfound objects")
+	default:
 		return errno.ErrInvalid
 	}
 	acting, primary := p.acting[pgid.Seed], p.primary[pgid.Seed]
@@ -33,15 +42,16 @@ func (k *told) queryPG() errno.Errno {
 	o := object{
 		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", pgState(acting, primary, int(p.pool.Size))}, {"epoch", v.epoch},
 		{"up", acting}, {"acting", acting}, {"acting_recovery_backfill", []string{fmt.Sprint(primary)}}, {"info", k.c.pgInfo(v, pgid, stats)},
-		{"peer_info", []string{}}, {"recovery_state", []object{k.c.pgRecovery()}},
+		{"peer_info", []string{}}, {"recovery_state", []object{k.c.pgRecovery(), {{"name", "Started"}, {"enter_time", cephTime(k.c.started)}}}},
 	}
 	return k.json(append(o, field{"scrubber", k.c.pgScrubber()}, field{"agent_state", object{}}))
 }
 
 // pgInfo is a group's pg_info_t. There is no history of OSDs that had it before.
 func (c *Cluster) pgInfo(v *view, id osdmap.PG, stats object) object {
-	g, created := v.pools[id.Pool].groups[id.Seed], cephTime(c.started)
-	version := fmt.Sprintf("%d'%d", v.epoch, g.Version())
+	g := v.pools[id.Pool].groups[id.Seed]
+	last, deep := c.scrubsOf(id)
+	version := groupVersion(v.epoch, g.Version())
 	o := object{{"pgid", id.String()}}
 	if c.opt.release >= 20 {
 		o = append(o, field{"shard", "255"})
@@ -55,13 +65,21 @@ func (c *Cluster) pgInfo(v *view, id osdmap.PG, stats object) object {
 	history := zeros("epoch_created epoch_pool_created last_epoch_started last_interval_started last_epoch_clean last_interval_clean last_epoch_split "+
 		"last_epoch_marked_full same_up_since same_interval_since same_primary_since", nil)
 	history = append(history, object{
-		{"last_scrub", "0'0"}, {"last_scrub_stamp", created}, {"last_deep_scrub", "0'0"}, {"last_deep_scrub_stamp", created},
-		{"last_clean_scrub_stamp", created}, {"prior_readable_until_ub", 0},
+		{"last_scrub", "0'0"}, {"last_scrub_stamp", last}, {"last_deep_scrub", "0'0"}, {"last_deep_scrub_stamp", deep},
+		{"last_clean_scrub_stamp", last}, {"prior_readable_until_ub", 0},
 	}...)
 	return append(o, object{
 		{"purged_snaps", []string{}}, {"history", history}, {"stats", stats}, {"empty", b2i(g.Stats().Objects == 0)}, {"dne", 0}, {"incomplete", 0},
 		{"last_epoch_started", v.epoch}, {"hit_set_history", object{{"current_last_update", "0'0"}, {"history", []string{}}}},
 	}...)
+}
+
+// groupVersion prints a group's version: nothing was written before the first.
+func groupVersion(epoch uint32, version uint64) string {
+	if version == 0 {
+		epoch = 0
+	}
+	return fmt.Sprintf("%d'%d", epoch, version)
 }
 
 // pgRecovery is the state of a group of which nothing is to be recovered.
