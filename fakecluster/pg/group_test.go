@@ -295,6 +295,26 @@ func TestNotifyWaitsForTheDeadUntilItsTimeout(t *testing.T) {
 	}
 }
 
+// TestAWatchThatTimesOutTakesAVersion compares with an OSD of 16.2, where the end of
+// a watch is an entry of the log.
+func TestAWatchThatTimesOutTakesAVersion(t *testing.T) {
+	g, clock := newGroup(t)
+	c := &client{t: t, g: g, gid: 1}
+	c.do(0, wire.SnapHead, snapc(), op(wire.OpCreate))
+	watching := c.do(0, wire.SnapHead, snapc(), op(wire.OpWatch, func(o *wire.Op) {
+		o.SetWatch(wire.WatchArg{Cookie: 7, Op: wire.WatchOpWatch, Timeout: 2})
+	}))
+	clock.advance(2 * time.Second)
+	stat := c.do(0, wire.SnapHead, snapc(), op(wire.OpStat))
+	if stat.UserVersion != watching.UserVersion {
+		t.Errorf("the object is of version %d, not %d", stat.UserVersion, watching.UserVersion)
+	}
+	rep := c.do(0, wire.SnapHead, snapc(), write(0, "x"))
+	if want := watching.ReplayVersion.Version + 2; rep.ReplayVersion.Version != want || rep.UserVersion != want {
+		t.Errorf("the next write is of version %d (to users %d), not %d", rep.ReplayVersion.Version, rep.UserVersion, want)
+	}
+}
+
 // TestReadsOfWhatTheirVectorMakes compares with OSDs of 16.2 and 20.2: what a vector
 // creates is not there to be read before the vector is done.
 func TestReadsOfWhatTheirVectorMakes(t *testing.T) {

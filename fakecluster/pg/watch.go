@@ -92,6 +92,7 @@ func (w *watch) expire(turn int) {
 		}
 		if !g.closed && w.turn == turn && w.object.watches[w.key] == w {
 			g.removeWatch(w, true)
+			g.version++ // an OSD notes it in its log
 		}
 		g.mu.Unlock()
 		return
