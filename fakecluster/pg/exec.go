@@ -159,9 +159,13 @@ func (t *txn) sizeFor(e wire.Extent) uint64 {
 
 func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
 	e := t.extent(op)
-	size := t.sizeFor(e)
+	n := e.Len
+	if t.req.Release >= sparseEnds {
+		size := t.sizeFor(e)
+		n = min(n, size-min(size, e.Off))
+	}
 	var out wire.SparseReadOutput
-	for _, r := range t.at.data.Extents(e.Off, min(e.Len, size-min(size, e.Off))) {
+	for _, r := range t.at.data.Extents(e.Off, n) {
 		out.Extents = append(out.Extents, wire.Range{Off: r.Off, Len: r.Len})
 		out.Data.AppendData(t.at.data.Read(r.Off, r.Len))
 	}
@@ -170,7 +174,8 @@ func (t *txn) sparseRead(op *wire.Op) msgr2.Data {
 	return out.Encode()
 }
 
-// sparseEnds is the first release whose sparse reads may say where the file ends.
+// sparseEnds is the first release whose sparse reads may say where the file ends,
+// and end where the vector has cut the object. Those before read what the store has.
 const sparseEnds = 18
 
 // maxErrno is MAX_ERRNO: a compare's first difference is told below it.
@@ -329,9 +334,7 @@ func (t *txn) stepPlainWrite(op *wire.Op) int32 {
 		e.Len = n
 		op.SetExtent(e)
 		if t.passes != nil { // it is cut for good
-			in := &t.passes.inputs[t.index]
-			in.SetExtent(e)
-			in.Data = op.Data.Slice(0, int(n))
+			t.passes.inputs[t.index].Data = op.Data.Slice(0, int(n))
 		}
 	}
 	return r
@@ -366,8 +369,7 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 	if r := t.appendable(e.Off); r != 0 {
 		return r, e.Len
 	}
-	old := seq > e.TruncateSeq
-	if old && e.Off+e.Len > size {
+	if seq > e.TruncateSeq && e.Off+e.Len > size {
 		e.Len = size - min(size, e.Off)
 		d = d.Slice(0, int(e.Len))
 	}
@@ -388,8 +390,8 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 		t.write(e.Off, d)
 	case e.Off <= size:
 		t.touch() // nothing is written, but that is
-	case !old:
-		t.truncate(e.Off)
+	default:
+		t.truncate(e.Off) // also when nothing is left of the write
 	}
 	return 0, e.Len
 }

@@ -46,6 +46,9 @@ func (t *txn) execute() int32 {
 		t.rollback()
 		p.waits = false
 		*t = fresh
+		for i := range ops { // with the arguments as the first time has left them
+			p.inputs[i].Code, p.inputs[i].Union = ops[i].Code, ops[i].Union
+		}
 		copy(ops, p.inputs)
 	}
 }
