@@ -20,7 +20,8 @@ type maker struct {
 	snaps int    // made so far
 	gone  map[int]bool
 	rel   int
-	theme int // what most steps are about
+	theme int  // what most steps are about
+	cuts  bool // writes say where the file ends: see mend
 
 	writes, reads bool // of the step under way
 	first         bool // the operation under way is the step's first
@@ -29,6 +30,7 @@ type maker struct {
 	asked         bool // the step under way reads an omap's header
 	removed       bool // the step under way removes or replaces the object
 	alone         bool // the step under way has but one operation
+	blank         bool // the step under way must not find data: see classStep
 	object        string
 	fresh         int       // objects made for vectors of their own
 	spent         bool      // the last write was to an object that nothing may touch again
@@ -43,7 +45,7 @@ type maker struct {
 
 func newMaker(seed uint64, kind string, release int) *maker {
 	r := rand.New(rand.NewPCG(seed, 7))
-	return &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: number("RBDM_THEME", r.IntN(6))}
+	return &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: number("RBDM_THEME", r.IntN(6)), cuts: r.IntN(3) == 0}
 }
 
 func (m *maker) chance(percent int) bool { return m.r.IntN(100) < percent }
@@ -181,13 +183,14 @@ func (m *maker) spend(st *rawStep) {
 	m.spent = true
 	st.Object = fmt.Sprint(st.Object, "-", m.fresh)
 	n := 1 + m.r.IntN(400)
-	if strings.HasPrefix(st.Object, "oldheader") {
-		n = 1 + m.r.IntN(40) // see oldHeader
+	data := ranged("write", wire.OpWrite, uint64(m.r.IntN(40)), uint64(n), fill(m.letter(), n))
+	if m.blank {
+		data = rawOp{Name: "create", Code: wire.OpCreate}
 	}
 	m.waiting = append(m.waiting, rawStep{
 		Do: "op", Object: st.Object, Space: st.Space, Key: st.Key, Snap: snapHead, Seq: snapNone, Mtime: st.Mtime, Flags: wire.FlagWrite,
 		Ops: []rawOp{
-			ranged("write", wire.OpWrite, uint64(m.r.IntN(40)), uint64(n), fill(m.letter(), n)),
+			data,
 			m.xattr("setxattr", wire.OpSetXattr),
 			named("omapset", wire.OpOmapSetVals, nil, wire.AppendOmap(nil, map[string][]byte{m.key(): m.value(), m.key(): m.value()})),
 		},
@@ -231,6 +234,7 @@ func (m *maker) context(st *rawStep) {
 }
 
 func (m *maker) vector(st *rawStep) {
+	m.blank = false
 	m.writes, m.reads, m.copied, m.keyed, m.asked, m.removed, m.object = false, false, false, false, false, false, st.Object
 	n := 1
 	if m.chance(50) {
@@ -265,7 +269,38 @@ func (m *maker) vector(st *rawStep) {
 	if m.chance(4) {
 		st.Space = "b"
 	}
+	m.mend(st)
 	m.finish(st)
+}
+
+// mend takes care of the checksums that OSDs keep of whole objects. One that a vector
+// has replaced does not fit what a later operation of the same vector reads from the
+// store, and after a write of nothing behind the end, or one that is cut to nothing
+// because the object knows of a later truncation, it is still that of what was there
+// before. An OSD whose checksum does not fit does not answer: it waits for what could
+// repair the object. Reads of what is written are not to be of the whole, and writes
+// of the other kind are followed by something that makes the OSD forget the checksum.
+func (m *maker) mend(st *rawStep) {
+	wrote, wrong := false, false
+	for i := range st.Ops {
+		o := &st.Ops[i]
+		w := wire.Op{}
+		u, _ := hex.DecodeString(o.Union)
+		copy(w.Union[:], u)
+		switch e := w.Extent(); o.Code {
+		case wire.OpWrite, wire.OpWriteSame:
+			wrong = wrong || e.Off > 0 && (e.Len == 0 || m.cuts)
+		case wire.OpRead, wire.OpChecksum, wire.OpCmpExt:
+			if wrote && e.Off == 0 {
+				w.Union[0] = 1
+				o.Union = even(trim(w))
+			}
+		}
+		wrote = wrote || o.Code.IsWrite()
+	}
+	if wrong && m.kind != "ec" { // there is no such write
+		st.Ops = append(st.Ops, ranged("zero", wire.OpZero, 0, 1, ""))
+	}
 }
 
 // spoil damages what an operation carries.

@@ -25,7 +25,7 @@ func (m *maker) writeOp() rawOp {
 		n, off := m.size(), m.off()
 		m.last.off, m.last.n, m.last.letter = off, n, m.letter()
 		o := ranged("write", wire.OpWrite, off, uint64(n), fill(m.last.letter, n))
-		if m.chance(10) {
+		if m.cuts && m.chance(30) {
 			m.cut(&o, off, uint64(n))
 		}
 		return o
@@ -41,11 +41,11 @@ func (m *maker) writeOp() rawOp {
 		switch m.r.IntN(12) {
 		case 0: // where it is cut must be the size that goes with the sequence, or the OSD crashes
 			off := m.near()
-			w.SetExtent(wire.Extent{Off: off, TruncateSize: off, TruncateSeq: m.r.Uint32N(5)})
+			w.SetExtent(wire.Extent{Off: off, TruncateSize: off, TruncateSeq: m.truncation()})
 			o.Union = even(trim(w))
 		case 1:
 			o = rawOp{Name: "trimtrunc", Code: wire.OpTrimTrunc}
-			w.SetExtent(wire.Extent{Off: m.near(), TruncateSize: m.near(), TruncateSeq: m.r.Uint32N(5)})
+			w.SetExtent(wire.Extent{Off: m.near(), TruncateSize: m.near(), TruncateSeq: m.truncation()})
 			o.Union = even(trim(w))
 		}
 		return o
@@ -131,6 +131,14 @@ func (m *maker) writeOp() rawOp {
 // limit is how many keys are asked for.
 func (m *maker) limit() uint64 {
 	return pick(m, 0, 1, 2, 3, 5, 64, 1023, 1024, 1025, 4000, ^uint64(0), ^uint64(0), ^uint64(0))
+}
+
+// truncation numbers a truncation.
+func (m *maker) truncation() uint32 {
+	if !m.cuts {
+		return 0
+	}
+	return m.r.Uint32N(5)
 }
 
 // cut says where the file ends of which an extent is a part.

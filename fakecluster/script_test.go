@@ -247,7 +247,7 @@ func (s *stage) begin(ctx context.Context, number uint64) error {
 	s.space, s.number = fmt.Sprintf("s%d", number), number
 	s.base, s.ids, s.last, s.next, s.write = 0, nil, map[string]uint64{}, wire.HObject{}, nil
 	s.events = make(chan *wire.WatchNotify, 1000)
-	rep, err := s.c.do(ctx, s.message(rawStep{Object: "base", Snap: snapHead, Seq: snapNone, Flags: wire.FlagWrite, Ops: []rawOp{{Code: wire.OpCreate}}}), time.Minute)
+	rep, err := s.first(ctx)
 	if err != nil {
 		return err
 	}
@@ -265,6 +265,24 @@ func (s *stage) begin(ctx context.Context, number uint64) error {
 	r.watches[number] = s.events
 	r.mu.Unlock()
 	return nil
+}
+
+// first makes the script's first write. An OSD that died in the script before may be
+// on its way up again: that is waited for.
+func (s *stage) first(ctx context.Context) (*wire.OSDOpReply, error) {
+	for end := time.Now().Add(time.Minute); ; {
+		rep, err := s.c.do(ctx, s.message(rawStep{Object: "base", Snap: snapHead, Seq: snapNone, Flags: wire.FlagWrite, Ops: []rawOp{{Code: wire.OpCreate}}}), time.Minute)
+		if err == nil || ctx.Err() != nil || time.Now().After(end) {
+			return rep, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+		if err := s.c.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (s *stage) snapID(i int) uint64 {
