@@ -108,7 +108,7 @@ func (h *hunt) pool(t *testing.T, pool, kind string, number *uint64) bool {
 			return false
 		}
 		m := newMaker(seed, kind, h.release)
-		s := &script{Release: h.release, Pool: kind, Note: fmt.Sprint("seed ", seed)}
+		s := &script{Release: h.release, Pool: kind, Note: strings.TrimSpace(fmt.Sprint("seed ", seed, " ", kind))}
 		for range length(kind) {
 			s.Steps = append(s.Steps, m.step())
 		}
@@ -140,6 +140,7 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (
 		return false, true
 	}
 	if at < 0 {
+		t.Logf("%s: %d steps, none differs", s.Note, len(s.Steps))
 		return true, true
 	}
 	sign := signature(s.Steps[at], answers)

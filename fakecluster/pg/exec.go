@@ -369,8 +369,7 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 	if r := t.appendable(e.Off); r != 0 {
 		return r, e.Len
 	}
-	if seq > e.TruncateSeq && e.Off+e.Len > size {
-		e.Len = size - min(size, e.Off)
+	if e = t.beforeEnd(e); e.Len < uint64(d.Len()) {
 		d = d.Slice(0, int(e.Len))
 	}
 	if e.TruncateSeq > seq {
@@ -396,6 +395,15 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 	return 0, e.Len
 }
 
+// beforeEnd cuts a write whose writer does not know of the object's last truncation.
+func (t *txn) beforeEnd(e wire.Extent) wire.Extent {
+	size := t.o.head.data.Size()
+	if t.o.head.truncSeq > e.TruncateSeq && e.Off+e.Len > size {
+		e.Len = size - min(size, e.Off)
+	}
+	return e
+}
+
 // noteEnd keeps what a writer says of the end of the file. It is no change that
 // is written by itself.
 func (t *txn) noteEnd(e wire.Extent) {
@@ -417,15 +425,16 @@ func (t *txn) writeSame(op *wire.Op) int32 {
 	if r := t.appendable(a.Off); r != 0 {
 		return r
 	}
-	if r := checkExtent(a.Off, a.Len); r != 0 {
+	e := t.beforeEnd(wire.Extent{Off: a.Off, Len: a.Len})
+	if r := checkExtent(e.Off, e.Len); r != 0 {
 		return r // before all that memory is filled
 	}
 	p := op.Data.Bytes()
-	full := make([]byte, 0, a.Len)
-	for uint64(len(full)) < a.Len {
+	full := make([]byte, 0, e.Len+n)
+	for uint64(len(full)) < e.Len {
 		full = append(full, p...)
 	}
-	r, _ := t.writeExtent(wire.Extent{Off: a.Off, Len: a.Len}, msgr2.NewData(full))
+	r, _ := t.writeExtent(e, msgr2.NewData(full[:e.Len]))
 	return r
 }
 
