@@ -424,7 +424,7 @@ func (m *maker) classStep(st *rawStep) {
 	for range n {
 		f := role.methods[m.r.IntN(len(role.methods))]
 		// These list the keys of an object that the same vector may have made.
-		for wrote && (f.name == "get_snapcontext" || f.name == "snapshot_set_limit" || f.name == "mirror_instances_list") {
+		for wrote && (f.name == "get_snapcontext" || f.name == "snapshot_set_limit" || f.name == "mirror_instances_list" || role.class == "log" && f.name == "trim") {
 			f = role.methods[m.r.IntN(len(role.methods))]
 		}
 		wrote = wrote || f.write

@@ -37,7 +37,9 @@ func sparseCopyup(o Object, in *denc.Reader) ([]byte, error) {
 	if o.Exists() {
 		return nil, nil
 	}
-	o.Create()
+	if len(extents) == 0 {
+		o.Create()
+	}
 	for _, e := range extents {
 		if e.length > uint64(len(data)) {
 			return nil, errno.ErrInvalid

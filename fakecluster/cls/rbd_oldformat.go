@@ -48,6 +48,15 @@ type oldHeader struct {
 	snaps []oldSnap
 }
 
+// readOldBytes reads the first n bytes of a header of format 1; n 0 or less reads all.
+func readOldBytes(o Object, n int32) ([]byte, error) {
+	p, err := o.Read(0, uint64(max(n, 0)))
+	if err == nil && len(p) < oldHeaderSize {
+		err = errno.ErrInvalid
+	}
+	return p, err
+}
+
 // errLies says that a header of format 1 does not have the snapshots of which it
 // says how many there are. An OSD reads on behind it.
 var errLies = fmt.Errorf("snapshots are not there: %w", errno.ErrInvalid)
@@ -55,16 +64,19 @@ var errLies = fmt.Errorf("snapshots are not there: %w", errno.ErrInvalid)
 // readOldHeader reads a header of format 1. To a method that writes, an object that
 // does not exist is an empty one.
 func readOldHeader(o Object) (h oldHeader, err error) {
-	p, err := o.Read(0, 0)
+	p, err := readOldBytes(o, oldHeaderSize)
 	if err != nil {
 		return h, err
-	}
-	if len(p) < oldHeaderSize {
-		return h, errno.ErrInvalid
 	}
 	le := binary.LittleEndian
 	h.fixed, h.seq = bytes.Clone(p[:oldHeaderSize]), le.Uint64(p[oldOffSeq:])
 	count, namesLen := uint64(le.Uint32(p[oldOffCount:])), le.Uint64(p[oldOffNamesLen:])
+	if count > 0 || namesLen > 0 {
+		// An OSD has 32 bits with a sign for the length: nonsense may come to any.
+		if p, err = readOldBytes(o, int32(uint32(oldHeaderSize+count*oldSnapSize+namesLen))); err != nil {
+			return h, err
+		}
+	}
 	h.count = count
 	rest := uint64(len(p) - oldHeaderSize)
 	if count*oldSnapSize > rest || namesLen > rest-count*oldSnapSize {

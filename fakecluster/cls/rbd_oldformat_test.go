@@ -57,6 +57,15 @@ func TestSnapshotsOfFormat1(t *testing.T) {
 	}
 }
 
+// TestLengthsOfFormat1Overflow compares with an OSD of 16.2: what a header of letters says
+// of its snapshots comes to 105 bytes, which are too few for a header of format 1.
+func TestLengthsOfFormat1Overflow(t *testing.T) {
+	c, o := caller{t, Standard(16), wire.Class}, newMemory()
+	o.Create()
+	o.Write(28, bytes.Repeat([]byte{'i'}, 253))
+	c.ok(o, wire.MethodSnapshotSetLimit, uint64(2))
+}
+
 func TestHeadersOfFormat1ThatAreNone(t *testing.T) {
 	c := caller{t, Standard(20), wire.Class}
 	c.fails(errno.ErrInvalid, newMemory(), "snap_list")
