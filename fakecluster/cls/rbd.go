@@ -492,9 +492,11 @@ func migrationRemove(o Object, _ *denc.Reader) ([]byte, error) {
 	features, err := value(o, wire.KeyFeatures, u64)
 	switch {
 	case missing(err):
-		if migrating, err := oldMigrating(o); err != nil {
-			return nil, err
-		} else if !migrating {
+		migrating, err := oldMigrating(o)
+		if err != nil {
+			return nil, errno.ErrNoDevice // what cannot be read is no header
+		}
+		if !migrating {
 			return nil, errno.ErrInvalid
 		}
 		o.Write(0, []byte(oldText))
