@@ -28,7 +28,7 @@ func answersFile(list, release string) string {
 func writeAnswers(t *testing.T, list, release string, all []answer) {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "What rbd of Ceph %s.2 answered to %s.txt; TestCLIDiff wrote this.\n", release, list)
+	fmt.Fprintf(&b, "What rbd of Ceph %s.2 answered to %s.txt; %s wrote this.\n", release, list, strings.Split(t.Name(), "/")[0])
 	for _, a := range all {
 		b.WriteString(answerHead + a.line + "\n" + a.text)
 	}

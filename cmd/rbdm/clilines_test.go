@@ -39,7 +39,9 @@ var commandLists = []commandList{
 }
 
 var (
-	volatileJournal = regexp.MustCompile(`journal_data\.\d+\.`)
+	volatileJournal = regexp.MustCompile(`((?:journal|rbd)_data)\.\d+\.`)
+	volatileHeader  = regexp.MustCompile(`(rbd journal '|header_oid: journal\.|_data\.N\.|(?:source|destination): \S+ \()[0-9a-f]{6,}`)
+	volatileOld     = regexp.MustCompile(`(rb\.0\.|"pool_id":)(?:[0-9a-f]+\.\w+|\d+)`)
 	volatileOwner   = regexp.MustCompile(`(\tjournal: |"journal": ?")[0-9a-f]{6,}`)
 	volatileGroup   = regexp.MustCompile(`\.group\.[0-9a-f]+_[0-9a-f]+_[0-9a-f]+`)
 	volatileGroupID = regexp.MustCompile(`(group_id": ?"|<group_id>|"id": ?"|<id>)[0-9a-f]{6,}|(?m:^[0-9a-f]{6,}( \S+ (?:in)?complete)$)`)
@@ -131,9 +133,10 @@ func (at cliSide) outcome(t *testing.T, line string) string {
 // commands: uuids, and when something happened.
 func steadyMirror(text string) string {
 	text = volatileGroupID.ReplaceAllString(text, "${1}ID${2}")
+	text = volatileOld.ReplaceAllString(text, "${1}N")
 	text = volatileOwner.ReplaceAllString(text, "${1}ID")
 	text = volatileGroup.ReplaceAllString(text, ".group.ID")
-	text = volatileJournal.ReplaceAllString(text, "journal_data.N.")
+	text = volatileHeader.ReplaceAllString(volatileJournal.ReplaceAllString(text, "${1}.N."), "${1}ID")
 	text = strings.ReplaceAll(text, "ID \n", "ID\n") // a column as wide as the longest id
 	text = volatileStamp.ReplaceAllString(text, "TIME")
 	text = volatileToken.ReplaceAllStringFunc(text, tokenParts)
