@@ -67,7 +67,7 @@ type Cluster struct {
 	scrubs                          map[osdmap.PG]scrubbed
 	perf                            perfStats // locks itself
 
-	crashed   map[*daemon]bool // which daemons ran when the cluster crashed
+	crashed   map[*daemon]bool // which daemons ran until they crashed
 	holdTrim  bool
 	heldTrims []heldTrim
 	started   time.Time

@@ -30,14 +30,16 @@ func (u Unanswered) String() string {
 }
 
 // CrashOSD lets an OSD crash, without anybody noticing: see Crash. Its copies of
-// what was not answered count for all, as if the others had none. StartOSD starts
-// it again, and StopOSD lets the map tell that it is down.
+// what was not answered count for all, as if the others had none. StartOSD or
+// Recover starts it again, and StopOSD lets the map tell that it is down.
 func (c *Cluster) CrashOSD(id int, seed uint64) []Unanswered {
 	o := c.osds[id]
+	ran := map[*daemon]bool{&o.daemon: o.running()}
 	o.end()
 	c.faults.note(o.name, fmt.Sprint("crash ", seed))
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.noteCrashed(ran)
 	v := c.view.Load()
 	return c.crashGroups(seed, func(pool int64, i int) bool { return v.pools[pool].primary[i] == o.id }, true)
 }
@@ -62,10 +64,21 @@ func (c *Cluster) Crash(seed uint64) []Unanswered {
 	c.faults.note("", fmt.Sprint("crash ", seed))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.crashed == nil { // else they are down already
-		c.crashed = ran
-	}
+	c.noteCrashed(ran)
 	return c.crashGroups(seed, func(int64, int) bool { return true }, false)
+}
+
+// noteCrashed remembers for Recover which daemons ran until they crashed, beside
+// those that had crashed before. Cluster.mu is held.
+func (c *Cluster) noteCrashed(ran map[*daemon]bool) {
+	if c.crashed == nil {
+		c.crashed = map[*daemon]bool{}
+	}
+	for d, did := range ran {
+		if did {
+			c.crashed[d] = true
+		}
+	}
 }
 
 // crashGroups crashes the groups that an OSD has. Cluster.mu is held.
@@ -92,8 +105,8 @@ func (c *Cluster) crashGroups(seed uint64, of func(pool int64, i int) bool, reco
 	return out
 }
 
-// Recover starts the daemons that Crash ended, those with a port where they were
-// if nobody has taken it. Watches have their full time to be renewed.
+// Recover starts the daemons that Crash and CrashOSD ended, if nobody has since,
+// those with a port where they were if nobody has taken it. Watches have their full time to be renewed.
 func (c *Cluster) Recover() error {
 	c.mu.Lock()
 	c.faults.note("", "recover")
@@ -102,7 +115,7 @@ func (c *Cluster) Recover() error {
 	c.mu.Unlock()
 	var running []*osd
 	for _, o := range c.osds {
-		if ran[&o.daemon] {
+		if ran[&o.daemon] && !o.running() {
 			running = append(running, o)
 			if err := o.startAt(c.nonce(), o.address().IP); err != nil {
 				return err

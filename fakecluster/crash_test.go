@@ -79,6 +79,36 @@ func TestACrashLosesOnlyWhatWasNotAnswered(t *testing.T) {
 	}
 }
 
+func TestRecoverStartsWhatCrashedBySteps(t *testing.T) {
+	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.OSDs(3))
+	io := open(t, connect(t, c, "client.admin"), "rbd")
+	writeAll := func() {
+		for i := range 30 { // all groups, and so all OSDs
+			must(t, io.WriteFull(t.Context(), fmt.Sprint(i), []byte("x")))
+		}
+	}
+	writeAll()
+	c.CrashOSD(1, 1)
+	must(t, c.Recover())
+	writeAll()
+	c.CrashOSD(0, 2)
+	must(t, c.StartOSD(0))
+	c.CrashOSD(1, 3)
+	c.Crash(4)
+	c.Crash(5)
+	must(t, c.Recover())
+	writeAll()
+	c.CrashOSD(2, 6)
+	must(t, c.StartOSD(2))
+	c.StopOSD(2)
+	c.Crash(7)
+	must(t, c.Recover())
+	writeAll()
+	if m := c.OSDMap(); m.IsUp(2) || !m.IsUp(1) {
+		t.Fatal("an OSD that had been stopped is up, or one that crashed is not")
+	}
+}
+
 func TestNothingIsExecutedAfterACrash(t *testing.T) {
 	c := fakecluster.New(t, fakecluster.Pools("rbd"), fakecluster.OSDs(1), fakecluster.WithClock(fakecluster.NewManualClock(time.Now())))
 	io := open(t, connect(t, c, "client.admin"), "rbd")

@@ -73,6 +73,9 @@ func (d *daemon) startAt(nonce uint32, prefer netip.AddrPort) error {
 	d.conns = map[net.Conn]struct{}{}
 	d.addr = entity.Addr{Type: entity.AddrMsgr2, Nonce: nonce, IP: ap}
 	d.mu.Unlock()
+	d.c.mu.Lock()
+	delete(d.c.crashed, d)
+	d.c.mu.Unlock()
 	d.c.wg.Go(func() { d.serve(ctx, l) })
 	return nil
 }

@@ -108,7 +108,7 @@ func (c *Cluster) shape() savedShape {
 	return s
 }
 
-// saved counts a daemon that crashed with the cluster as one that runs.
+// saved counts a daemon that crashed as one that runs.
 func (c *Cluster) saved(d *daemon) savedDaemon {
 	return savedDaemon{d.running() || c.crashed[d], d.address().IP}
 }

@@ -52,7 +52,7 @@ func TestFakeCephControl(t *testing.T) {
 		{"kill mgr.x", "ok"},
 		{"start mgr", "ok"},
 		{"crash osd.1 seed=7", "ok kept=0 lost=0 seed=7"},
-		{"start osd.1", "ok"},
+		{"recover", "ok"},
 		{"crash", "ok kept=0 lost=0 seed="},
 		{"recover", "ok"},
 		{"crash osd.9", "error: there is no daemon osd.9"},
