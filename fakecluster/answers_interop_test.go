@@ -144,6 +144,7 @@ func (h *hunt) hunt(t *testing.T, stages [2]*stage, s *script, number *uint64) (
 		return true, true
 	}
 	sign := signature(s.Steps[at], answers)
+	t.Logf("%s: step %d of %d, %s\n%s\nreal %s\nfake %s", s.Note, at, len(s.Steps), sign, s.Steps[at], answers[0], answers[1])
 	if answers[0] == silence {
 		t.Errorf("%s: the real cluster is silent at step %d: %s", s.Note, at, s.Steps[at])
 		return false, true // its group is stuck: the next pool has another

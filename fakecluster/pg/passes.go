@@ -43,7 +43,7 @@ func (t *txn) execute() int32 {
 		if !p.waits {
 			return result
 		}
-		t.rollback()
+		t.abandon()
 		p.waits = false
 		*t = fresh
 		for i := range ops { // with the arguments as the first time has left them

@@ -296,7 +296,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	}
 	result, unlogged := t.execute(), false
 	if t.sourceFailed != 0 {
-		t.rollback()
+		t.abandon()
 		rep := g.replyEarly(r, t.sourceFailed)
 		return Outcome{Reply: rep}
 	}
@@ -306,7 +306,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	}
 	if result >= 0 && t.changed && t.grew() && r.Pool.Full != 0 && m.Flags&wire.FlagFullForce == 0 {
 		if m.Flags&wire.FlagFullTry == 0 {
-			t.rollback()
+			t.abandon()
 			return Outcome{}
 		}
 		result, unlogged = r.Pool.Full.Result(), true
@@ -316,7 +316,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		unlogged = unlogged || result < 0 // an OSD notes neither
 	}
 	if result < 0 {
-		t.rollback()
+		t.abandon()
 		g.seen(o)
 		rep := g.reply(r, result)
 		rep.UserVersion = version
@@ -342,7 +342,7 @@ func (g *Group) run(t *txn, write bool) Outcome {
 		}
 	}
 	if !t.changed {
-		t.undo = nil
+		t.rollback()
 		g.seen(o)
 		g.apply(t)
 		rep := g.reply(r, result)

@@ -67,6 +67,14 @@ func (t *txn) rollback() {
 	t.undo = nil
 }
 
+// abandon undoes the vector and what it would have had others hear.
+func (t *txn) abandon() {
+	t.rollback()
+	for _, n := range t.effects.notifies {
+		n.timer()
+	}
+}
+
 // now is the state with the vector's changes so far.
 func (t *txn) now() *content {
 	if t.onClone {
@@ -129,7 +137,7 @@ func (t *txn) touch() {
 // context has a snapshot that the object has not seen.
 func (t *txn) prepareClone() {
 	o, sc := t.o, t.req.snapc(t.o)
-	if !o.exists || len(sc.Snaps) == 0 || sc.Snaps[0] <= o.seq {
+	if !t.existed || len(sc.Snaps) == 0 || sc.Snaps[0] <= o.seq {
 		return
 	}
 	c := &clone{id: sc.Seq}
@@ -169,9 +177,15 @@ func (t *txn) create() {
 	t.o.exists, t.o.whiteout = true, false
 }
 
-// ensure makes the head if it is not there.
+// ensure makes the head if it is not there. Of one that was removed but is still in
+// the store only the mark goes, which alone is no change.
 func (t *txn) ensure() {
-	if !t.o.exists {
+	switch o := t.o; {
+	case o.exists:
+	case o.whiteout:
+		t.undo = append(t.undo, func() { o.exists, o.whiteout = false, true })
+		o.exists, o.whiteout = true, false
+	default:
 		t.create()
 	}
 }

@@ -276,7 +276,6 @@ func (t *txn) stepNotify(op *wire.Op) (msgr2.Data, int32) {
 		}
 	})
 	n.timer = stop
-	t.undo = append(t.undo, func() { stop() })
 	return msgr2.NewData(denc.AppendU64(nil, n.id)), 0
 }
 
