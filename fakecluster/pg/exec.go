@@ -369,6 +369,7 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 	if r := t.appendable(e.Off); r != 0 {
 		return r, e.Len
 	}
+	old := seq > e.TruncateSeq
 	if e = t.beforeEnd(e); e.Len < uint64(d.Len()) {
 		d = d.Slice(0, int(e.Len))
 	}
@@ -389,11 +390,15 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 		t.write(e.Off, d)
 	case e.Off <= size:
 		t.touch() // nothing is written, but that is
-	default:
+	case !old || t.req.Release < oldWritesEnd:
 		t.truncate(e.Off) // also when nothing is left of the write
 	}
 	return 0, e.Len
 }
+
+// oldWritesEnd is the first release in which writes that do not know of the last
+// truncation, and lie behind the end, do not make the object larger.
+const oldWritesEnd = 20
 
 // beforeEnd cuts a write whose writer does not know of the object's last truncation.
 func (t *txn) beforeEnd(e wire.Extent) wire.Extent {

@@ -297,7 +297,11 @@ func (g *Group) run(t *txn, write bool) Outcome {
 	result, unlogged := t.execute(), false
 	if t.sourceFailed != 0 {
 		t.abandon()
-		rep := g.replyEarly(r, t.sourceFailed)
+		if m.Flags&wire.FlagReturnVec == 0 {
+			clearOutputs(m.Ops)
+		}
+		rep := g.reply(r, t.sourceFailed)
+		rep.Flags = m.Flags
 		return Outcome{Reply: rep}
 	}
 	version := o.head.version
