@@ -2,6 +2,7 @@ package cls
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -244,4 +245,34 @@ func make1001() (l []string) {
 		l = append(l, fmt.Sprint(i))
 	}
 	return l
+}
+
+// TestQueueOverrun repeats, call by call, what a 20.2 OSD answered to a producer (e; F: no space)
+// and a consumer (c) of a ring that is exactly full after some of the entries of a
+// request: the rest goes over its front, and in the end a marker is no place in it.
+func TestQueueOverrun(t *testing.T) {
+	c, o := caller{t, Standard(20), queue.Class}, newMemory()
+	c.ok(o, queue.MethodInit, queue.Init{Size: 4096})
+	consume := func() queue.Remove {
+		return queue.Remove{End: one[queue.Page](c.ok(o, queue.MethodList, queue.List{Max: 42})).Next}
+	}
+	requests := 0
+	for _, step := range "eeeFcceFFcccceeceeccecccceeee" {
+		var data [][]byte
+		for i := range 50 {
+			data = append(data, fmt.Appendf(nil, "op-%d-element-%d", requests, i))
+		}
+		switch step {
+		case 'e':
+			c.ok(o, queue.MethodEnqueue, queue.Enqueue{Data: data})
+			requests++
+		case 'F':
+			before := slices.Clone(o.data)
+			c.fails(errno.ErrNoSpace, o, queue.MethodEnqueue, queue.Enqueue{Data: data})
+			o.data = before // as the OSD does with a request that failed
+		case 'c':
+			c.ok(o, queue.MethodRemove, consume())
+		}
+	}
+	c.fails(errno.ErrInvalid, o, queue.MethodRemove, consume())
 }
