@@ -83,7 +83,7 @@ func (s *monSession) doPoolOp(f *wire.PoolOp) (int32, []byte) {
 	case wire.PoolOpCreateSnap:
 		return c.makePoolSnap(id, f.Name).Result(), nil
 	case wire.PoolOpDeleteSnap:
-		return c.removePoolSnap(id, f.Name).Result(), nil
+		return c.removePoolSnap(id, f.Name, true).Result(), nil
 	}
 	return errno.ErrInvalid.Result(), nil
 }
@@ -122,7 +122,8 @@ func (c *Cluster) makePoolSnap(id int64, name string) errno.Errno {
 	return 0
 }
 
-func (c *Cluster) removePoolSnap(id int64, name string) errno.Errno {
+// removePoolSnap removes a snapshot of a pool; trim says that the OSDs get to know.
+func (c *Cluster) removePoolSnap(id int64, name string, trim bool) errno.Errno {
 	p := c.osdmap.Pools[id]
 	if p.HasFlag(osdmap.PoolSelfManagedSnaps) {
 		return errno.ErrInvalid
@@ -131,7 +132,7 @@ func (c *Cluster) removePoolSnap(id int64, name string) errno.Errno {
 		if s.Name != name {
 			continue
 		}
-		c.removeSnap(id, snap, func(p *osdmap.Pool) {
+		remove := func(p *osdmap.Pool) {
 			snaps := map[uint64]osdmap.PoolSnap{}
 			for k, v := range p.Snaps {
 				if k != snap {
@@ -143,7 +144,12 @@ func (c *Cluster) removePoolSnap(id int64, name string) errno.Errno {
 				p.SnapSeq++
 			}
 			p.SnapEpoch = c.osdmap.Epoch + 1
-		})
+		}
+		if trim {
+			c.removeSnap(id, snap, remove)
+		} else {
+			c.updatePool(id, remove)
+		}
 		return 0
 	}
 	return errno.ErrNotFound

@@ -421,7 +421,8 @@ func (k *call) poolSnap(add bool) errno.Errno {
 			return k.say(e, "pool %s is in unmanaged snaps mode", k.args.str("pool"))
 		}
 	}
-	switch e := k.c.removePoolSnap(id, name); e {
+	// 16.2's monitors forget to tell the OSDs of what this command removes: clones stay.
+	switch e := k.c.removePoolSnap(id, name, k.c.opt.release > 16); e {
 	case 0:
 		return k.say(0, "removed pool %s snap %s", k.args.str("pool"), name)
 	case errno.ErrNotFound:

@@ -466,7 +466,13 @@ func (s *stage) settled(ctx context.Context) (string, error) {
 func (s *stage) removeSnap(ctx context.Context, st rawStep) (string, error) {
 	if s.snaps == "pool" {
 		name := fmt.Sprintf("%s-%d", s.space, st.Snap)
-		if _, err := s.c.command(ctx, map[string]any{"prefix": "osd pool rmsnap", "pool": s.name, "snap": name}); err != nil {
+		var err error
+		if st.Snap%2 == 0 {
+			_, err = s.c.command(ctx, map[string]any{"prefix": "osd pool rmsnap", "pool": s.name, "snap": name})
+		} else { // as "rados rmsnap" does
+			_, err = s.c.mon.PoolOp(ctx, wire.PoolOp{Op: wire.PoolOpDeleteSnap, Pool: uint32(s.pool), Name: name})
+		}
+		if err != nil {
 			return "", err
 		}
 	} else if _, err := s.c.mon.PoolOp(ctx, wire.PoolOp{Op: wire.PoolOpDeleteUnmanagedSnap, Pool: uint32(s.pool), SnapID: s.snapID(st.Snap)}); err != nil {
@@ -495,7 +501,12 @@ func trimming(dump, pool string) bool {
 	lines := strings.Split(dump, "\n")
 	for i, l := range lines {
 		if strings.HasPrefix(l, "pool ") && strings.Contains(l, "'"+pool+"'") {
-			return i+1 < len(lines) && strings.Contains(lines[i+1], "removed_snaps_queue")
+			for i++; i < len(lines) && strings.HasPrefix(lines[i], "\t"); i++ {
+				if strings.Contains(lines[i], "removed_snaps_queue") {
+					return true
+				}
+			}
+			return false
 		}
 	}
 	return false

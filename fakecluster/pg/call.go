@@ -32,7 +32,10 @@ func (t *txn) call(op *wire.Op) (msgr2.Data, int32) {
 	o := &Object{t: t}
 	out, r := t.req.Classes.Call(o, class, method, in)
 	if o.failed != 0 {
-		out, r = nil, o.failed
+		if r < 0 || o.blind {
+			out = nil
+		}
+		r = o.failed // what it had put out before stays
 	}
 	e := op.Extent()
 	e.Len = uint64(len(out)) // where a read has the number of bytes

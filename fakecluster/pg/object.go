@@ -23,6 +23,8 @@ type Object struct {
 	// failed is the result of the first operation that was refused. What the
 	// method does after it has no effect.
 	failed int32
+	// blind says that it was a read, so that there is nothing to put out.
+	blind bool
 }
 
 // refused reports whether an operation with this result, or one before it, was
@@ -133,7 +135,7 @@ func (o *Object) Xattr(name string) ([]byte, bool) {
 // Xattrs returns all attributes.
 func (o *Object) Xattrs() map[string][]byte {
 	if !o.t.attributed() {
-		o.refused(noent)
+		o.blind = o.refused(noent)
 	}
 	return maps.Clone(o.t.at.xattrs)
 }

@@ -115,7 +115,11 @@ func (t *txn) shardRead(op *wire.Op, whole bool) (msgr2.Data, int32) {
 			return msgr2.Data{}, 0
 		}
 		none := wire.SparseReadOutput{}
-		return none.Encode(), 0
+		out := none.Encode()
+		if t.req.Release < sparseEnds {
+			out = out.Slice(0, 4) // only that there are no extents
+		}
+		return out, 0
 	}
 	if whole {
 		e.Len = n
