@@ -281,20 +281,25 @@ func (m *maker) vector(st *rawStep) {
 // repair the object. Reads of what is written are not to be of the whole, and writes
 // of the other kind are followed by something that makes the OSD forget the checksum.
 func (m *maker) mend(st *rawStep) {
-	wrote, wrong := false, false
+	wrote, wrong, cut := false, false, false
 	for i := range st.Ops {
 		o := &st.Ops[i]
 		w := wire.Op{}
 		u, _ := hex.DecodeString(o.Union)
 		copy(w.Union[:], u)
-		switch e := w.Extent(); o.Code {
-		case wire.OpWrite, wire.OpWriteSame:
-			wrong = wrong || e.Off > 0 && (e.Len == 0 || m.cuts)
-		case wire.OpRead, wire.OpChecksum, wire.OpCmpExt:
-			if wrote && e.Off == 0 {
-				w.Union[0] = 1
-				o.Union = even(trim(w))
+		e := w.Extent()
+		bad := (o.Code == wire.OpWrite || o.Code == wire.OpWriteSame) && e.Off > 0 && (e.Len == 0 || m.cuts)
+		if m.kind == "overwrites" && m.rel < 20 && (bad || slices.Contains(truncating, o.Code)) {
+			if cut {
+				*o = rawOp{Name: "create", Code: wire.OpCreate}
+				continue
 			}
+			cut = true
+		}
+		wrong = wrong || bad
+		if c := o.Code; wrote && e.Off == 0 && (c == wire.OpRead || c == wire.OpChecksum || c == wire.OpCmpExt) {
+			w.Union[0] = 1
+			o.Union = even(trim(w))
 		}
 		wrote = wrote || o.Code.IsWrite()
 	}
@@ -302,6 +307,10 @@ func (m *maker) mend(st *rawStep) {
 		st.Ops = append(st.Ops, ranged("zero", wire.OpZero, 0, 1, ""))
 	}
 }
+
+// truncating are operations that may cut an object. 16.2's OSD dies when a vector cuts
+// one of an erasure coded pool twice, and at different places.
+var truncating = []wire.OpCode{wire.OpWriteFull, wire.OpTruncate, wire.OpTrimTrunc, wire.OpZero}
 
 // spoil damages what an operation carries.
 func (m *maker) spoil(o *rawOp) {
