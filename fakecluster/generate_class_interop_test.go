@@ -404,7 +404,7 @@ func (m *maker) classStep(st *rawStep) {
 	} else if m.chance(30) {
 		role = roles[0]
 	}
-	if role.object == "directory" && m.rel < 20 {
+	if role.object == "directory" {
 		role = apart(role, m.chance(30))
 	}
 	st.Object = role.object

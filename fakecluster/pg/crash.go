@@ -81,7 +81,7 @@ func (g *Group) Crash(keep func(n int) int) (kept, lost []*Write) {
 	for _, w := range slices.Backward(lost) {
 		g.undo(w)
 	}
-	for _, o := range g.objects {
+	for _, o := range g.all() {
 		for _, w := range o.watches {
 			w.stopTimer()
 			w.peer = nil
@@ -91,6 +91,7 @@ func (g *Group) Crash(keep func(n int) int) (kept, lost []*Write) {
 			w.pending = nil
 		}
 	}
+	clear(g.watched)
 	return kept, lost
 }
 
@@ -103,6 +104,7 @@ func (g *Group) undo(w *Write) {
 	o.head.data.Seal()
 	if o.stored() || len(o.clones) > 0 {
 		g.objects[o.name] = o
+		delete(g.watched, o.name)
 	} else if g.objects[o.name] == o {
 		delete(g.objects, o.name)
 	}

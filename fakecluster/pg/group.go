@@ -9,6 +9,7 @@ package pg
 
 import (
 	"cmp"
+	"iter"
 	"math/bits"
 	"slices"
 	"sync"
@@ -89,8 +90,12 @@ type Group struct {
 	clock Clock
 	ids   *NotifyIDs
 
-	mu          sync.Mutex
-	objects     map[Name]*object
+	mu      sync.Mutex
+	objects map[Name]*object
+	// watched are objects that are not there, but are watched: who begins to watch what
+	// the same vector makes and removes stays connected, and hears of the next object
+	// of that name.
+	watched     map[Name]*object
 	sorted      []*object // of objects, in listing order; nil when stale
 	version     uint64
 	userVersion uint64
@@ -118,7 +123,7 @@ func (n *NotifyIDs) next(epoch uint32) uint64 {
 func New(id wire.PG, clock Clock, ids *NotifyIDs) *Group {
 	return &Group{
 		pg: id, clock: clock, ids: ids,
-		objects: map[Name]*object{}, dups: map[wire.ReqID]*dup{},
+		objects: map[Name]*object{}, watched: map[Name]*object{}, dups: map[wire.ReqID]*dup{},
 	}
 }
 
@@ -127,7 +132,7 @@ func (g *Group) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-	for _, o := range g.objects {
+	for _, o := range g.all() {
 		for _, w := range o.watches {
 			w.stopTimer()
 			for _, n := range w.pending {
@@ -202,18 +207,34 @@ func (g *Group) remember(id wire.ReqID, d *dup) {
 func (g *Group) object(n Name, hash uint32) *object {
 	o := g.objects[n]
 	if o == nil {
-		o = &object{name: n, hash: hash}
+		if o = g.watched[n]; o == nil {
+			o = &object{name: n, hash: hash}
+		}
+		delete(g.watched, n)
 		g.objects[n] = o
 		g.sorted = nil
 	}
 	return o
 }
 
+// all yields the objects, those included that are only watched.
+func (g *Group) all() iter.Seq2[Name, *object] {
+	return func(yield func(Name, *object) bool) {
+		for _, m := range []map[Name]*object{g.objects, g.watched} {
+			for n, o := range m {
+				if !yield(n, o) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // drop forgets an object of which nothing is left.
 func (g *Group) drop(o *object) {
 	if !o.stored() && len(o.clones) == 0 && g.objects[o.name] == o {
-		for _, w := range o.watches {
-			w.stopTimer()
+		if len(o.watches) > 0 {
+			g.watched[o.name] = o
 		}
 		delete(g.objects, o.name)
 		g.sorted = nil
@@ -252,13 +273,17 @@ func (g *Group) Split(target func(hash uint32) *Group) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.settle(len(g.unacked))
-	for n, o := range g.objects {
+	for n, o := range g.all() {
 		t := target(o.hash)
 		if t == g {
 			continue
 		}
 		t.mu.Lock()
-		t.objects[n] = o
+		if g.objects[n] == o {
+			t.objects[n] = o
+		} else {
+			t.watched[n] = o
+		}
 		t.sorted = nil
 		t.version = max(t.version, g.version)
 		t.userVersion = max(t.userVersion, g.userVersion)
@@ -272,6 +297,7 @@ func (g *Group) Split(target func(hash uint32) *Group) {
 		}
 		t.mu.Unlock()
 		delete(g.objects, n)
+		delete(g.watched, n)
 		g.sorted = nil
 	}
 }

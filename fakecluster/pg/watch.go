@@ -103,6 +103,9 @@ func (w *watch) expire(turn int) {
 func (g *Group) removeWatch(w *watch, tell bool) {
 	w.stopTimer()
 	delete(w.object.watches, w.key)
+	if len(w.object.watches) == 0 {
+		delete(g.watched, w.object.name)
+	}
 	if tell && w.peer != nil {
 		w.peer.Send(&wire.WatchNotify{Event: wire.WatchEventDisconnect, Cookie: w.key.cookie}, msgr2.Data{})
 	}
@@ -389,7 +392,7 @@ func compareAcks(a, b wire.NotifyAck) int {
 func (g *Group) Disconnect(p Peer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, o := range g.objects {
+	for _, o := range g.all() {
 		for _, w := range o.watches {
 			if w.peer == p {
 				w.peer = nil
@@ -408,7 +411,7 @@ func (g *Group) Disconnect(p Peer) {
 func (g *Group) Evict(gone func(entity.Addr) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, o := range g.objects {
+	for _, o := range g.all() {
 		for _, k := range slices.SortedFunc(maps.Keys(o.watches), watchKey.compare) {
 			if w := o.watches[k]; gone(w.addr) {
 				g.removeWatch(w, true)
