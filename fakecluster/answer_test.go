@@ -1,6 +1,7 @@
 package fakecluster_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -156,6 +157,8 @@ func (s *stage) event(e *wire.WatchNotify) string {
 			for _, a := range r.Acks {
 				payload += fmt.Sprintf(" ack %d %q", a.Cookie&(1<<cookieBits-1), a.Payload)
 			}
+			// An OSD has them in the order of their places in its memory.
+			slices.SortFunc(r.Timeouts, func(a, b wire.NotifyAck) int { return cmp.Compare(a.Cookie, b.Cookie) })
 			for _, a := range r.Timeouts {
 				payload += fmt.Sprintf(" late %d", a.Cookie&(1<<cookieBits-1))
 			}

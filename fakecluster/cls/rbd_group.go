@@ -1,7 +1,7 @@
 package cls
 
 import (
-	"slices"
+	"strings"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/rados/errno"
@@ -19,7 +19,7 @@ func groupMethods(release int) map[string]method {
 		wire.MethodGroupSnapSet:       write(groupSnapSet(release >= 20)),
 		wire.MethodGroupSnapRemove:    write(groupSnapRemove),
 		wire.MethodGroupSnapGetByID:   read(groupSnapGet),
-		wire.MethodGroupSnapList:      read(groupSnapList),
+		wire.MethodGroupSnapList:      read(groupSnapList(release >= 20)),
 		wire.MethodGroupSnapListOrder: read(groupSnapListOrder).from(20),
 	}
 }
@@ -58,6 +58,9 @@ func groupImageList(o Object, in *denc.Reader) ([]byte, error) {
 		spec, err := wire.ParseGroupImageKey(wire.PrefixGroupImage + name)
 		if err != nil || len(v) == 0 {
 			return false, errno.ErrIO
+		}
+		if words := strings.Fields(spec.ImageID); len(words) > 0 {
+			spec.ImageID = words[0] // as an OSD reads the key
 		}
 		found = append(found, wire.GroupImageStatus{Spec: spec, State: v[0]})
 		return true, nil
@@ -208,19 +211,32 @@ func groupSnapGet(o Object, in *denc.Reader) ([]byte, error) {
 	return g.Append(nil), nil
 }
 
-// groupSnapList lists a group's snapshots by their ids.
-func groupSnapList(o Object, in *denc.Reader) ([]byte, error) {
-	after, limit := one[wire.GroupSnapshot](in), in.U64()
-	if err := bad(in); err != nil {
-		return nil, err
+// groupSnapList lists a group's snapshots by their ids. Until 20.2 it does not care
+// about errors: what was listed before one is all there is.
+func groupSnapList(careful bool) handler {
+	return func(o Object, in *denc.Reader) ([]byte, error) {
+		after, limit := one[wire.GroupSnapshot](in), in.U64()
+		if err := bad(in); err != nil {
+			return nil, err
+		}
+		var snaps []wire.GroupSnapshot
+		err := each(o, wire.PrefixGroupSnap, after.ID, func(_ string, v []byte) (bool, error) {
+			if uint64(len(snaps)) >= limit {
+				return false, nil
+			}
+			r := denc.NewReader(v)
+			s := one[wire.GroupSnapshot](r)
+			if r.Err() != nil {
+				return false, errno.ErrIO
+			}
+			snaps = append(snaps, s)
+			return true, nil
+		})
+		if err != nil && careful {
+			return nil, err
+		}
+		return denc.AppendSlice(nil, snaps, func(b []byte, s wire.GroupSnapshot) []byte { return s.Append(b) }), nil
 	}
-	snaps, err := readGroupSnaps(o)
-	if err != nil {
-		return nil, err
-	}
-	snaps = slices.DeleteFunc(snaps, func(s wire.GroupSnapshot) bool { return s.ID <= after.ID })
-	snaps = snaps[:min(uint64(len(snaps)), limit)]
-	return denc.AppendSlice(nil, snaps, func(b []byte, s wire.GroupSnapshot) []byte { return s.Append(b) }), nil
 }
 
 // groupSnapListOrder tells in what order a group's snapshots were made.

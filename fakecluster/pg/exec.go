@@ -188,7 +188,9 @@ func (t *txn) compareExtent(op *wire.Op) int32 {
 	if t.now().truncSeq < e.TruncateSeq && e.Off+e.Len > e.TruncateSize {
 		size = e.TruncateSize
 	}
-	e.Len = min(e.Len, size-min(size, e.Off))
+	if t.passes == nil || !t.passes.ready[t.index] {
+		e.Len = min(e.Len, size-min(size, e.Off))
+	}
 	op.SetExtent(e)
 	var have []byte
 	if t.onClone || t.existed {
