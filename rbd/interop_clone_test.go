@@ -368,6 +368,49 @@ func TestInteropLockHandOver(t *testing.T) {
 	})
 }
 
+// TestInteropOwnerMakesMirrorSnapshots: rbd asks for snapshots of the primary while we
+// have the lock, as the daemon has it that removes an older one.
+func TestInteropOwnerMakesMirrorSnapshots(t *testing.T) {
+	sites(t, func(t *testing.T, s *site) {
+		ctx := t.Context()
+		pool, io := s.pool(t)
+		s.rbd(t, "create", "--size", "8M", pool+"/img")
+		s.rbd(t, "mirror", "pool", "enable", pool, "image")
+		s.rbd(t, "mirror", "pool", "peer", "add", pool, "client.there@there")
+		s.rbd(t, "mirror", "image", "enable", pool+"/img", "snapshot")
+		img, err := Open(ctx, io, "img", OpenOptions{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer img.Close(ctx)
+		if err := img.AcquireLock(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for range 7 { // of which 16.2 to 20.2 keep five or fewer
+			s.rbd(t, "mirror", "image", "snapshot", pool+"/img")
+		}
+		if !img.LockOwned() {
+			t.Error("rbd took the lock instead of asking us")
+		}
+		if err := img.Refresh(ctx); err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		for _, snap := range img.Snapshots() {
+			if _, err := img.ReadImageState(ctx, snap.ID); err != nil {
+				t.Error(err)
+			}
+			if n := snap.Namespace; !n.Complete || len(n.PeerUUIDs) != 1 {
+				t.Errorf("snapshot %d was left as %+v", snap.ID, n)
+			}
+			kept++
+		}
+		if kept < 3 || kept > 6 {
+			t.Errorf("there are %d mirror snapshots", kept)
+		}
+	})
+}
+
 // TestInteropDelegation lets a real rbd that holds the lock work for us.
 func TestInteropDelegation(t *testing.T) {
 	sites(t, func(t *testing.T, s *site) {

@@ -61,6 +61,9 @@ func (img *Image) findSnap(name string, ns SnapshotNamespace) *Snapshot {
 // createSnapshot is CreateSnapshot by the owner of the lock.
 func (img *Image) createSnapshot(ctx context.Context, name string, ns SnapshotNamespace, o SnapshotOptions) (uint64, error) {
 	id, err := img.addSnapshot(ctx, name, ns, o)
+	if err == nil && isPrimary(ns) {
+		err = img.CompletePrimarySnapshot(ctx, id)
+	}
 	if id != 0 {
 		err = errors.Join(err, img.NotifyUpdate(ctx))
 	}

@@ -136,7 +136,7 @@ func (img *Image) detachLastSnap(ctx context.Context, h *header, s *Snapshot) er
 // removeImageState removes the objects in which a mirror snapshot keeps the
 // image's properties.
 func (img *Image) removeImageState(ctx context.Context, id uint64) error {
-	name := func(n uint32) string { return fmt.Sprintf("%s%s.%d.%d", mirrorStateName, img.id, id, n) }
+	name := func(n uint32) string { return stateObject(img.id, id, n) }
 	p, err := img.io.Read(ctx, name(0), 0, 64)
 	if errors.Is(err, rados.ErrNotFound) {
 		return nil

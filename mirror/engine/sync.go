@@ -58,7 +58,7 @@ func (j *copyJob) run(ctx context.Context) (progress, error) {
 	if err := j.local.AcquireLock(ctx); err != nil {
 		return progress{}, fmt.Errorf("lock the local image: %w", err)
 	}
-	state, err := snapshots.ReadState(ctx, j.remote, j.decision.target.ID)
+	state, err := j.remote.ReadImageState(ctx, j.decision.target.ID)
 	if err != nil {
 		return progress{}, err
 	}
@@ -80,7 +80,7 @@ func (j *copyJob) run(ctx context.Context) (progress, error) {
 	if err := validMaps(ctx, j.local); err != nil {
 		return done, err
 	}
-	if err := snapshots.SetProgress(ctx, j.local, r.DstEnd, true, done.total); err != nil {
+	if err := j.local.SetCopyProgress(ctx, r.DstEnd, true, done.total); err != nil {
 		return done, err
 	}
 	return done, j.memory.Forget(j.key)
@@ -272,7 +272,7 @@ func (j *copyJob) tell(ctx context.Context, snapID, last uint64) error {
 	if j.record != nil {
 		return j.record(ctx, last)
 	}
-	return snapshots.SetProgress(ctx, j.local, snapID, false, last)
+	return j.local.SetCopyProgress(ctx, snapID, false, last)
 }
 
 // tracker knows which objects of a copy are done.

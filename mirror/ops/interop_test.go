@@ -117,7 +117,7 @@ func TestAnImagesRolesAgainstARealCluster(t *testing.T) {
 	if n := len(snapshots.Mirror(img)); n != 5 {
 		t.Fatalf("%d mirror snapshots, want 5", n)
 	}
-	if s, err := snapshots.ReadState(ctx, img, snapshots.Newest(img).ID); err != nil || s.Name != "img" {
+	if s, err := img.ReadImageState(ctx, snapshots.Newest(img).ID); err != nil || s.Name != "img" {
 		t.Fatalf("image state %+v, %v", s, err)
 	}
 	must(t, write(t, io, id, 1))
@@ -152,7 +152,7 @@ func TestForcedPromotionGoesBackToTheLastCompleteCopy(t *testing.T) {
 	must(t, setNonPrimary(ctx, img, true))
 	first, err := snapshots.CreateNonPrimary(ctx, img, m.GlobalID, snapshots.NonPrimary{MirrorUUID: "there", SnapID: 10})
 	must(t, err)
-	must(t, snapshots.SetProgress(ctx, img, first, true, 2))
+	must(t, img.SetCopyProgress(ctx, first, true, 2))
 	_, err = img.WriteAt(ctx, []byte{2}, 0)
 	must(t, err)
 	_, err = snapshots.CreateNonPrimary(ctx, img, m.GlobalID, snapshots.NonPrimary{MirrorUUID: "there", SnapID: 11})

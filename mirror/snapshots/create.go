@@ -77,8 +77,9 @@ func senders(ctx context.Context, io *rados.IoCtx) (uuids []string, err error) {
 	return uuids, err
 }
 
-// CreatePrimary makes a primary snapshot, completes it, and takes those away that
-// are more than the image should have. img must be open for writing.
+// CreatePrimary makes a primary snapshot, which whoever has the lock completes, and
+// takes those away that are more than the image should have. img must be open for
+// writing.
 func CreatePrimary(ctx context.Context, img *rbd.Image, gid string, o PrimaryOptions) (uint64, error) {
 	if _, err := CanCreatePrimary(Mirror(img), o.Demoted, o.Force); err != nil {
 		return 0, err
@@ -101,16 +102,9 @@ func CreatePrimary(ctx context.Context, img *rbd.Image, gid string, o PrimaryOpt
 	if err := img.Refresh(ctx); err != nil {
 		return id, err
 	}
-	// An owner of the lock that is librbd's has completed it.
+	// Whoever has the lock has completed it, unless he died before.
 	if s, ok := img.Snapshot(id); ok && !s.Namespace.Complete {
-		state, err := Capture(ctx, img, id)
-		if err != nil {
-			return id, err
-		}
-		if err := WriteState(ctx, img, id, state); err != nil {
-			return id, err
-		}
-		if err := SetProgress(ctx, img, id, true, 0); err != nil {
+		if err := img.CompletePrimarySnapshot(ctx, id); err != nil {
 			return id, err
 		}
 	}
@@ -123,10 +117,6 @@ const minSnapshots = 3
 // prune unlinks what the new snapshot newest made superfluous. That this fails does not
 // make the new snapshot a failure: the next one tries again.
 func prune(ctx context.Context, img *rbd.Image, peers []string, newest uint64) error {
-	// It was completed since it was last read.
-	if err := img.Refresh(ctx); err != nil {
-		return err
-	}
 	limit := 5
 	values, err := img.Config(ctx)
 	if err != nil {
@@ -214,7 +204,7 @@ func CreateNonPrimary(ctx context.Context, img *rbd.Image, gid string, n NonPrim
 	if err != nil {
 		return 0, err
 	}
-	return id, WriteState(ctx, img, id, n.State)
+	return id, img.WriteImageState(ctx, id, n.State)
 }
 
 // CreateOrphan makes the snapshot that tells a replayer of the image to stop.
