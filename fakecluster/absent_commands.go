@@ -14,7 +14,7 @@ func absentCommands() []command {
 	t := []command{
 		{words: "crash ls", run: (*call).nothingListed},
 		{words: "crash ls-new", run: (*call).nothingListed},
-		{words: "crash stat", run: func(k *call) errno.Errno { return k.print("0 crashes recorded") }},
+		{words: "crash stat", run: func(k *call) errno.Errno { return k.print("0 crashes recorded\n") }},
 		{words: "crash info", run: (*call).noCrash},
 		{words: "crash archive", run: (*call).noCrash},
 		{words: "crash archive-all", run: quiet},

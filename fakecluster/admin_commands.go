@@ -32,7 +32,6 @@ func adminCommands() []command {
 			return k.ratio("backfillfull", func(inc *osdmap.Incremental, r float32) { inc.OSDOnly.BackfillFull = r })
 		}},
 		{words: "mon ok-to-stop", run: (*call).monOKToStop},
-		{words: "mon feature ls", run: (*call).monFeatures},
 		{words: "mgr module enable", run: (*call).moduleEnable},
 		{words: "mgr module disable", run: (*call).moduleDisable},
 		{words: "fs volume ls", module: "volumes", run: func(k *call) errno.Errno { return k.print("[]") }},
@@ -194,6 +193,9 @@ func (k *call) ratio(name string, set func(*osdmap.Incremental, float32)) errno.
 // monOKToStop tells whether the other monitors would be enough.
 func (k *call) monOKToStop() errno.Errno {
 	ids := k.args.list("ids")
+	if unknown := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, ok := k.c.monmap.Mons[id]; return ok }); len(unknown) > 0 && k.c.opt.release >= 20 {
+		return k.say(0, "invalid mon(s) specified: [%s]", strings.Join(unknown, ","))
+	}
 	left := []string{}
 	for _, name := range k.c.quorumNames() {
 		if !slices.Contains(ids, name) {
@@ -217,15 +219,4 @@ func (c *Cluster) monFeatureNames() []string {
 		names = append(names, "squid", "tentacle", "cephx_auth_aes256k", "nvmeof_beacon_diff")
 	}
 	return names
-}
-
-func (k *call) monFeatures() errno.Errno {
-	names := k.c.monFeatureNames()
-	if !k.plain() {
-		all := object{{"supported", names}, {"persistent", names}}
-		return k.json(object{{"all", all}, {"monmap", object{{"persistent", names}, {"optional", []string{}}, {"required", names}}}})
-	}
-	list := "[" + strings.Join(names, ",") + "]"
-	return k.print("all features\n\tsupported: %s\n\tpersistent: %s\non current monmap (epoch %d)\n\tpersistent: %s\n\trequired: %s\n",
-		list, list, k.c.monmap.Epoch, list, list)
 }

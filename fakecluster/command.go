@@ -158,9 +158,13 @@ func (k *call) execute(set *commandSet, prefix, unknown, denied string) errno.Er
 	}
 	if !ok {
 		if name := moduleOf(prefix); name != "" && !slices.Contains(k.c.mgrmap.Modules, name) {
-			return k.say(errno.ErrNotSupported, "Module '%s' is not enabled/loaded (required by command '%s'): use `ceph mgr module enable %s` to enable it", name, prefix, name)
+			word := "enabled/loaded"
+			if k.c.opt.release >= 20 {
+				word = "enabled"
+			}
+			return k.say(errno.ErrNotSupported, "Module '%s' is not %s (required by command '%s'): use `ceph mgr module enable %s` to enable it", name, word, prefix, name)
 		}
-		return k.say(errno.ErrNotSupported, "this fake cluster cannot do '%s'", prefix)
+		return k.cannot()
 	}
 	return d.run(k)
 }

@@ -144,7 +144,7 @@ func TestConfigSections(t *testing.T) {
 	for _, who := range []string{"mgr", "client.a", "osd.0", "global", "client", "mon"} {
 		d.set(who, "log_file", "x")
 	}
-	require.Equal(t, []string{"global", "mon", "osd.0", "client", "client.a", "mgr"}, d.sections())
+	require.Equal(t, []string{"global", "mon", "mgr", "osd.0", "client", "client.a"}, d.sections())
 	require.Equal(t, "client.a", d.source(entity.AuthName{Type: entity.TypeClient, ID: "a"}, "log_file"))
 	for who, want := range map[string]bool{"global": true, "osd": true, "client.a.b": true, "nobody.a": false, "global.a": false, "": false, "osd.": false} {
 		require.Equal(t, want, configTarget(who), who)

@@ -184,10 +184,16 @@ func (k *call) configDump() errno.Errno {
 	return 0
 }
 
+// configKeySize is mon_config_key_max_entry_size.
+const configKeySize = 64 << 10
+
 func (k *call) configKeySet() errno.Errno {
 	key, v := k.args.str("key"), k.args.str("val")
 	if !k.args.has("val") {
 		v = string(k.in)
+	}
+	if len(v) > configKeySize {
+		return k.say(errno.ErrFileTooBig, "error: entry size limited to %d bytes. Use 'mon config key max entry size' to manually adjust", configKeySize)
 	}
 	k.c.configKeys.keys[key] = v
 	k.c.configKeys.version++

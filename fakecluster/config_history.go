@@ -14,6 +14,7 @@ import (
 // configChange is one command's change of the configuration, for config log.
 type configChange struct {
 	at   time.Time
+	name string
 	what []string
 }
 
@@ -29,7 +30,7 @@ func (d *configDB) sections() []string {
 		}
 		section, _, _ := strings.Cut(who, "/")
 		kind, _, _ := strings.Cut(section, ".")
-		return slices.Index([]string{"mon", "mds", "osd", "client", "mgr"}, kind)
+		return slices.Index([]string{"mon", "mgr", "osd", "mds", "client"}, kind)
 	}
 	return slices.SortedFunc(maps.Keys(d.options), func(a, b string) int {
 		if x, y := rank(a), rank(b); x != y {
@@ -87,7 +88,7 @@ func (c *Cluster) changeConfig(who, name string, value *string) {
 		return
 	}
 	if !had || value == nil || *value != old {
-		c.configChanges = append(c.configChanges, configChange{c.clock.Now(), what})
+		c.configChanges = append(c.configChanges, configChange{at: c.clock.Now(), what: what})
 	}
 	c.loadClasses()
 	c.pushAll("config")
@@ -121,12 +122,16 @@ func (k *call) configLog() errno.Errno {
 			}
 		}
 		if k.plain() {
-			k.print("--- %d --- %s ---\n", i+1, at)
+			title := k.c.configHistoryName(i)
+			if title != "" {
+				title = " " + title + " ---"
+			}
+			k.print("--- %d --- %s ---%s\n", i+1, at, title)
 			if i > 0 {
 				k.print("%s\n", strings.Join(k.c.configChanges[i-1].what, "\n"))
 			}
 		}
-		list = append(list, object{{"version", i + 1}, {"timestamp", at}, {"name", ""}, {"changes", changes}})
+		list = append(list, object{{"version", i + 1}, {"timestamp", at}, {"name", k.c.configHistoryName(i)}, {"changes", changes}})
 	}
 	if k.plain() {
 		return 0
@@ -134,8 +139,63 @@ func (k *call) configLog() errno.Errno {
 	return k.json(list)
 }
 
+// configReset takes back what was changed after a version.
 func (k *call) configReset() errno.Errno {
-	return k.say(errno.ErrInvalid, "must specify a valid historical version to revert to; see 'ceph config log' for a list of avialable configuration historical versions")
+	c := k.c
+	version := int(k.args.number("num", -1))
+	if version < 0 || version > len(c.configChanges)+1 {
+		return k.say(errno.ErrInvalid, "must specify a valid historical version to revert to; see 'ceph config log' for a list of avialable configuration historical versions")
+	}
+	before := c.config.lines()
+	for _, old := range slices.Backward(c.configChanges[max(version, 1)-1:]) {
+		for _, line := range slices.Backward(old.what) {
+			path, v, _ := strings.Cut(line[2:], " = ")
+			i := strings.LastIndex(path, "/")
+			if j := strings.Index(path, "/mgr/"); j >= 0 {
+				i = j // the options of modules have slashes
+			}
+			if line[0] == '+' {
+				c.config.remove(path[:i], path[i+1:])
+			} else {
+				c.config.set(path[:i], path[i+1:], v)
+			}
+		}
+	}
+	after := c.config.lines()
+	var what []string
+	for _, line := range before {
+		if !slices.Contains(after, line) {
+			what = append(what, "- "+line)
+		}
+	}
+	for _, line := range after {
+		if !slices.Contains(before, line) {
+			what = append(what, "+ "+line)
+		}
+	}
+	c.configChanges = append(c.configChanges, configChange{c.clock.Now(), fmt.Sprintf("reset to %d", version), what})
+	c.loadClasses()
+	c.pushAll("config")
+	return 0
+}
+
+// lines are all options as the history has them.
+func (d *configDB) lines() []string {
+	var all []string
+	for _, who := range slices.Sorted(maps.Keys(d.options)) {
+		for _, name := range slices.Sorted(maps.Keys(d.options[who])) {
+			all = append(all, fmt.Sprintf("%s/%s = %s", who, name, d.options[who][name]))
+		}
+	}
+	return all
+}
+
+// configHistoryName is what a version was made by, if it has a name.
+func (c *Cluster) configHistoryName(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return c.configChanges[i-1].name
 }
 
 // configHelp tells what is known of an option. What it is for is told by Ceph only.
@@ -263,6 +323,7 @@ func (k *call) configShow() errno.Errno {
 // assimilate takes over the options of a conf file, and gives back what it cannot.
 func (k *call) assimilate() errno.Errno {
 	who := "global"
+	left := map[string][]string{}
 	for line := range strings.Lines(string(k.in)) {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "["); ok {
@@ -271,12 +332,19 @@ func (k *call) assimilate() errno.Errno {
 		}
 		name, v, ok := strings.Cut(line, "=")
 		o, known := k.c.findOption(normalOption(strings.TrimSpace(name)))
-		if !ok || !known || !configTarget(who) || strings.HasPrefix(line, "#") {
+		if !ok || !configTarget(who) || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if !known || slices.Contains(o.said, "no_mon_update") {
+			left[who] = append(left[who], fmt.Sprintf("\t%s = %s\n", strings.TrimSpace(name), strings.TrimSpace(v)))
 			continue
 		}
 		if kept, problem := o.normal(strings.TrimSpace(v)); problem == "" {
 			k.c.changeConfig(who, normalOption(strings.TrimSpace(name)), &kept)
 		}
+	}
+	for _, who := range slices.Sorted(maps.Keys(left)) {
+		k.print("\n[%s]\n%s", who, strings.Join(slices.Sorted(slices.Values(left[who])), ""))
 	}
 	return 0
 }

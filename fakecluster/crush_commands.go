@@ -238,7 +238,12 @@ func (k *call) ruleCreateErasure() errno.Errno {
 	if problem != "" {
 		return k.say(errno.ErrInvalid, "%s", problem)
 	}
-	n := k.c.addRule(name, func(number int) *crush.Rule { return crush.ErasureRule(number, root, level) })
+	n := k.c.addRule(name, func(number int) *crush.Rule {
+		r := crush.ErasureRule(number, root, level)
+		data, coding := profileSizes(p)
+		r.MaxSize = uint8(data + coding)
+		return r
+	})
 	return k.say(0, "created rule %s at %d", name, n)
 }
 

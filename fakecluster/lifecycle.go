@@ -2,11 +2,11 @@ package fakecluster
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/rbdm/rbdm/msgr2/denc"
 	"github.com/rbdm/rbdm/msgr2/entity"
 	"github.com/rbdm/rbdm/rados/osdmap"
-	"github.com/rbdm/rbdm/rados/wire"
 )
 
 // listen makes the daemons and lets them listen. They take nobody in before
@@ -85,14 +85,9 @@ func (c *Cluster) moveMon(m *mon) {
 	defer c.mu.Unlock()
 	info := c.monmap.Mons[m.id]
 	info.Addrs = m.addrs()
-	mons := make(map[string]wire.MonInfo, len(c.monmap.Mons))
-	for n, i := range c.monmap.Mons {
-		mons[n] = i
-	}
+	mons := maps.Clone(c.monmap.Mons)
 	mons[m.id] = info
-	c.monmap.Mons = mons
-	c.monmap.Epoch++
-	c.pushAll("monmap")
+	c.setMons(mons)
 }
 
 // StopMgr stops the manager. The map then has none, and commands to it wait

@@ -38,7 +38,7 @@ func maintenanceCommands() []command {
 		{words: "osd pool get noautoscale", run: (*call).getNoAutoscale},
 		{words: "osd pool set threshold", run: func(k *call) errno.Errno {
 			k.moduleOption("mgr/pg_autoscaler/threshold", fmt.Sprintf("%f", k.args.number("num", 0)))
-			return k.print("threshold updated")
+			return k.print("threshold updated\n")
 		}},
 	}
 	for _, what := range []string{"scrub", "deep-scrub", "repair"} {
@@ -163,6 +163,9 @@ func (k *call) requireRelease() errno.Errno {
 	case want == 0:
 		return k.say(errno.ErrInvalid, "unrecognized release '%s'", name)
 	}
+	if k.c.opt.release >= 20 {
+		return k.say(errno.ErrPermission, "not supported for this release")
+	}
 	return k.say(errno.ErrPermission, "not supported for this release yet")
 }
 
@@ -286,6 +289,14 @@ func (k *call) forcePools(what string) errno.Errno {
 const autoscaleDefault = "osd_pool_default_pg_autoscale_mode"
 
 func (k *call) noAutoscale(mode string) errno.Errno {
+	if k.c.opt.release >= 20 {
+		k.c.changeConfig("global", autoscaleDefault, &mode)
+		k.setFlag("noautoscale", mode == "off")
+		if mode == "off" {
+			return k.say(0, "noautoscale is set, all pools now have autoscale off")
+		}
+		return k.say(0, "noautoscale is unset, all pools now back to its previous mode")
+	}
 	m := map[string]uint8{"off": 0, "on": 2}[mode]
 	for _, id := range poolsByID(k.c.osdmap) {
 		if k.c.osdmap.Pools[id].AutoscaleMode != m {
@@ -293,19 +304,20 @@ func (k *call) noAutoscale(mode string) errno.Errno {
 		}
 	}
 	k.c.changeConfig("global", autoscaleDefault, &mode)
-	if k.c.opt.release < 20 {
-		k.moduleOption("mgr/pg_autoscaler/noautoscale", strconv.FormatBool(mode == "off"))
-	}
+	k.moduleOption("mgr/pg_autoscaler/noautoscale", strconv.FormatBool(mode == "off"))
 	if mode == "off" {
 		return k.say(0, "noautoscale is set, all pools now have autoscale off")
-	}
-	if k.c.opt.release >= 20 {
-		return k.say(0, "noautoscale is unset, all pools now back to its previous mode")
 	}
 	return k.say(0, "noautoscale is unset, all pools now have autoscale on")
 }
 
 func (k *call) getNoAutoscale() errno.Errno {
+	if k.c.opt.release >= 20 {
+		if k.c.osdmap.HasFlag(osdmap.FlagNoAutoscale) {
+			return k.say(0, "noautoscale is on")
+		}
+		return k.say(0, "noautoscale is off")
+	}
 	for _, p := range k.c.osdmap.Pools {
 		if p.AutoscaleMode != 0 {
 			return k.say(0, "noautoscale is off")

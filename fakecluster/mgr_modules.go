@@ -161,6 +161,9 @@ func (k *call) moduleEnable() errno.Errno {
 func (k *call) moduleDisable() errno.Errno {
 	name := k.args.str("module")
 	if slices.Contains(k.c.alwaysOnNow(), name) {
+		if k.c.opt.release >= 20 {
+			return k.say(errno.ErrPermission, "module '%s' cannot be disabled (always-on), use 'ceph mgr module force disable' command to disable an always-on module", name)
+		}
 		return k.say(errno.ErrInvalid, "module '%s' cannot be disabled (always-on)", name)
 	}
 	if !slices.Contains(k.c.mgrmap.Modules, name) {

@@ -156,11 +156,11 @@ func parseInterval(s string) (time.Duration, string, bool) {
 	if u, ok := units[s[len(s)-1]]; ok {
 		unit, s = u, s[:len(s)-1]
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n <= 0 {
+	read, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
 		return 0, "", false
 	}
-	n *= unit
+	n := int(read) * unit
 	text := fmt.Sprintf("%dm", n)
 	if n%(24*60) == 0 {
 		text = fmt.Sprintf("%dd", n/(24*60))
@@ -210,12 +210,27 @@ func (k *call) wanted() (schedule, errno.Errno) {
 	}
 	if v := k.args.str("start_time"); v != "" {
 		_, text, ok := parseStart(v)
+		if m := startTime.FindStringSubmatch(v); !ok && m != nil {
+			return w, k.say(errno.ErrInvalid, "Invalid start time %s: %s: %s", v, k.c.clockProblem(m[1], m[2]), v)
+		}
 		if !ok {
 			return w, k.say(errno.ErrInvalid, "Invalid start time %s: Unknown string format: %s", v, v)
 		}
 		w.StartTime = &text
 	}
 	return w, 0
+}
+
+// clockProblem is what the manager's Python says of a time that is none.
+func (c *Cluster) clockProblem(hour, minute string) string {
+	problem, what := "hour must be in 0..23", hour
+	if n, _ := strconv.Atoi(hour); n <= 23 {
+		problem, what = "minute must be in 0..59", minute
+	}
+	if c.opt.release >= 20 {
+		problem += ", not " + what
+	}
+	return problem
 }
 
 var startTime = regexp.MustCompile(`^(?:\d{4}-\d\d-\d\d[T ])?(\d\d?):(\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d(?::?\d\d)?)?$`)
@@ -361,7 +376,7 @@ func strike(list []schedule, now time.Time) time.Time {
 	var at time.Time
 	for _, s := range list {
 		d, _, ok := parseInterval(s.Interval)
-		if !ok {
+		if !ok || d == 0 { // an interval of nothing is kept, and never over
 			continue
 		}
 		start := time.Unix(0, 0).UTC()

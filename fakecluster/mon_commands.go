@@ -25,6 +25,7 @@ func monCommands() []command {
 	t = append(t, tierCommands()...)
 	t = append(t, crushCommands()...)
 	t = append(t, adminCommands()...)
+	t = append(t, monManageCommands()...)
 	return append(t, poolCommands()...)
 }
 
@@ -49,10 +50,6 @@ func clusterCommands() []command {
 		{words: "features", run: (*call).featureList},
 		{words: "mon dump", run: (*call).monDump},
 		{words: "mon stat", run: (*call).monStat},
-		{words: "mon getmap", run: func(k *call) errno.Errno {
-			k.out = k.c.monmap.Append(nil)
-			return k.say(0, "got monmap epoch %d", k.c.monmap.Epoch)
-		}},
 		{words: "quorum_status", run: (*call).quorumStatus},
 		{words: "mgr dump", run: (*call).mgrDump},
 		{words: "mgr stat", run: func(k *call) errno.Errno {

@@ -27,6 +27,7 @@ var mapFlags = []struct {
 	{"notieragent", osdmap.FlagNoTierAgent, true}, {"nosnaptrim", osdmap.FlagNoSnapTrim, true},
 	{"sortbitwise", osdmap.FlagSortBitwise, false}, {"recovery_deletes", osdmap.FlagRecoveryDeletes, false},
 	{"purged_snapdirs", osdmap.FlagPurgedSnapdirs, false}, {"pglog_hardlimit", osdmap.FlagPGLogHardLimit, false},
+	{"noautoscale", osdmap.FlagNoAutoscale, false},
 }
 
 func flagNames(flags uint32) []string {
@@ -353,78 +354,6 @@ func (k *call) minCompatClient() errno.Errno {
 	}
 	k.c.change(func(inc *osdmap.Incremental) { inc.OSDOnly.MinCompatClient = v })
 	return k.say(0, "set require_min_compat_client to %s", k.args.str("version"))
-}
-
-// profileSizes returns the data and coding chunks of a profile.
-func profileSizes(p map[string]string) (data, coding int) {
-	data, _ = strconv.Atoi(p["k"])
-	coding, _ = strconv.Atoi(p["m"])
-	return max(data, 1), max(coding, 1)
-}
-
-func (k *call) profileGet() errno.Errno {
-	name := k.args.str("name")
-	p, ok := k.c.osdmap.ErasureCodes[name]
-	if !ok {
-		return k.say(errno.ErrNotFound, "unknown erasure code profile '%s'", name)
-	}
-	if !k.plain() {
-		return k.json(stringObject(p))
-	}
-	for _, key := range slices.Sorted(maps.Keys(p)) {
-		k.print("%s=%s\n", key, p[key])
-	}
-	return 0
-}
-
-func (k *call) profileSet() errno.Errno {
-	name := k.args.str("name")
-	given := map[string]string{}
-	for _, kv := range k.args.list("profile") {
-		key, v, _ := strings.Cut(kv, "=")
-		given[key] = v
-	}
-	for _, least := range []struct {
-		key string
-		n   int
-	}{{"k", 2}, {"m", 1}} {
-		if n, err := strconv.Atoi(given[least.key]); err == nil && n < least.n {
-			return k.say(errno.ErrInvalid, "%s=%d must be >= %d", least.key, n, least.n)
-		}
-	}
-	p := k.c.newProfile(given)
-	if old, ok := k.c.osdmap.ErasureCodes[name]; ok {
-		if maps.Equal(old, p) {
-			return 0
-		}
-		if !k.args.flag("force") {
-			return k.say(errno.ErrPermission, "will not override erasure code profile %s because the existing profile %s is different from the proposed profile %s", name, profileText(old), profileText(p))
-		}
-	}
-	k.c.change(func(inc *osdmap.Incremental) { inc.NewErasureCodes = map[string]map[string]string{name: p} })
-	return 0
-}
-
-func profileText(p map[string]string) string {
-	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(p)) {
-		parts = append(parts, key+"="+p[key])
-	}
-	return "{" + strings.Join(parts, ",") + "}"
-}
-
-func (k *call) profileRemove() errno.Errno {
-	name := k.args.str("name")
-	if _, ok := k.c.osdmap.ErasureCodes[name]; !ok {
-		return k.say(0, "erasure-code-profile %s does not exist", name)
-	}
-	for id, p := range k.c.osdmap.Pools {
-		if p.ErasureProfile == name {
-			return k.say(errno.ErrBusy, "%s pool(s) are using the erasure code profile '%s'", k.c.osdmap.PoolNames[id], name)
-		}
-	}
-	k.c.change(func(inc *osdmap.Incremental) { inc.OldErasureCodes = []string{name} })
-	return 0
 }
 
 func (k *call) pgStat() errno.Errno {

@@ -52,6 +52,9 @@ func (k *call) osdDump() errno.Errno {
 	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
 		k.print("blocklist %s expires %s\n", a, cephTime(m.OSDOnly.Blocklist[a].Std()))
 	}
+	for _, a := range sortedAddrs(m.OSDOnly.RangeBlocklist) {
+		k.print("range blocklist cidr:%s expires %s\n", a, cephTime(m.OSDOnly.RangeBlocklist[a].Std()))
+	}
 	return 0
 }
 
@@ -139,6 +142,10 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 	for _, a := range sortedAddrs(m.OSDOnly.Blocklist) {
 		block = append(block, field{a.String(), cephTime(m.OSDOnly.Blocklist[a].Std())})
 	}
+	ranges := object{}
+	for _, a := range sortedAddrs(m.OSDOnly.RangeBlocklist) {
+		ranges = append(ranges, field{"cidr:" + a.String(), cephTime(m.OSDOnly.RangeBlocklist[a].Std())})
+	}
 	removed := []object{}
 	for _, id := range slices.Sorted(maps.Keys(m.OSDOnly.RemovedSnapsQueue)) {
 		list := []object{}
@@ -170,7 +177,7 @@ func (c *Cluster) osdDumpObject(m *osdmap.Map) object {
 	}
 	return append(o, object{
 		{"pg_temp", tempObjects(m)}, {"primary_temp", []string{}}, {"blocklist", block},
-		{"range_blocklist", object{}}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
+		{"range_blocklist", ranges}, {"erasure_code_profiles", profiles}, {"removed_snaps_queue", removed},
 		{"new_removed_snaps", []string{}}, {"new_purged_snaps", []string{}}, {"crush_node_flags", flagObject(m.OSDOnly.NodeFlags, m.Crush.ItemNames)},
 		{"device_class_flags", object{}},
 		{"stretch_mode", object{

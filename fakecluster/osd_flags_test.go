@@ -20,12 +20,18 @@ type asked struct {
 	status, out string
 }
 
-func ask(t *testing.T, c *Cluster, list ...asked) {
+// operator is who may do everything.
+func operator(t *testing.T, c *Cluster) *monSession {
 	t.Helper()
 	caps := &monCaps{}
 	require.Empty(t, caps.parse("allow *", netip.IPv4Unspecified()))
+	return &monSession{mon: c.mons[0], caps: caps}
+}
+
+func ask(t *testing.T, c *Cluster, list ...asked) {
+	t.Helper()
 	for _, x := range list {
-		e, status, out := c.runMon(&monSession{mon: c.mons[0], caps: caps}, []string{x.cmd}, nil)
+		e, status, out := c.runMon(operator(t, c), []string{x.cmd}, nil)
 		require.Equal(t, x.want, e, "%s: %s", x.cmd, status)
 		require.Equal(t, x.status, status, x.cmd)
 		require.Contains(t, string(out), x.out, x.cmd)
@@ -62,7 +68,7 @@ func TestOSDLost(t *testing.T) {
 func TestRepeer(t *testing.T) {
 	alone := New(t, InProcess(), OSDs(1), Pools("rbd"))
 	ask(t, alone, asked{`{"prefix":"pg repeer","pgid":"1.0"}`, errno.ErrAgain, "not enough up OSDs in the cluster to force repeer", ""},
-		asked{`{"prefix":"pg repeer","pgid":"9.0"}`, errno.ErrNotFound, "pg '9.0' does not exist", ""})
+		asked{`{"prefix":"pg repeer","pgid":"9.0"}`, errno.ErrNotFound, "pgid '9.0' does not exist", ""})
 	c := New(t, InProcess(), OSDs(3), Pools("rbd"))
 	m := c.OSDMap()
 	id := osdmap.PG{Pool: 1}

@@ -147,7 +147,11 @@ func (k *call) repeer() errno.Errno {
 	s := k.args.str("pgid")
 	pgid, _, ok := k.c.findPG(s)
 	if !ok {
-		return k.say(errno.ErrNotFound, "pg '%s' does not exist", s)
+		word := "pg"
+		if k.c.opt.release >= 18 {
+			word = "pgid"
+		}
+		return k.say(errno.ErrNotFound, "%s '%s' does not exist", word, s)
 	}
 	m := k.c.osdmap
 	_, _, acting, primary := m.PGToUpActing(pgid)

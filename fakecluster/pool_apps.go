@@ -28,11 +28,11 @@ func (k *call) appDisable() errno.Errno {
 		return e
 	}
 	app := k.args.str("app")
-	if _, ok := p.Applications[app]; !ok {
-		return k.say(0, "application '%s' is not enabled on pool '%s'", app, k.args.str("pool"))
-	}
 	if !k.args.flag("yes_i_really_mean_it") {
 		return k.say(errno.ErrPermission, "Are you SURE? Disabling an application within a pool might result in loss of application functionality; pass --yes-i-really-mean-it to proceed anyway")
+	}
+	if _, ok := p.Applications[app]; !ok {
+		return k.say(0, "application '%s' is not enabled on pool '%s'", app, k.args.str("pool"))
 	}
 	k.c.updatePool(id, func(p *osdmap.Pool) { delete(p.Applications, app) })
 	return k.say(0, "disable application '%s' on pool '%s'", app, k.args.str("pool"))

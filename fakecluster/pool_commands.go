@@ -57,12 +57,19 @@ func (k *call) poolCreate() errno.Errno {
 	if name == "" || hidden && !k.args.flag("yes_i_really_mean_it") {
 		return k.say(0, "pool names beginning with . are not allowed")
 	}
-	if _, ok := k.c.osdmap.PoolByName(name); ok {
+	if id, ok := k.c.osdmap.PoolByName(name); ok {
+		kind := k.args.str("pool_type")
+		if kind != "" && (kind == "erasure") != k.c.osdmap.Pools[id].IsErasure() {
+			return k.say(errno.ErrInvalid, "pool '%s' cannot change to type %s", name, kind)
+		}
 		return k.say(0, "pool '%s' already exists", name)
 	}
 	n := newPool{name: name, pgs: uint32(k.args.number("pg_num", 0)), erasure: k.args.str("pool_type") == "erasure", size: uint8(k.args.number("size", 0))}
 	if n.pgs > 65536 {
 		return k.say(errno.ErrRange, "'pg_num' must be greater than 0 and less than or equal to 65536 (you may adjust 'mon max pool pg num' for higher values)")
+	}
+	if pgp := k.args.number("pgp_num", 0); pgp < 0 || n.pgs > 0 && pgp > float64(n.pgs) {
+		return k.say(errno.ErrRange, "'pgp_num' must be greater than 0 and lower or equal than 'pg_num', which in this case is %d", n.pgs)
 	}
 	rule := k.args.str("rule")
 	if n.erasure {
@@ -89,7 +96,7 @@ func (k *call) poolCreate() errno.Errno {
 		if !k.args.has(name) {
 			continue
 		}
-		c, _ := k.poolOption(name, k.args.str(name))
+		c, _ := k.poolOption(nil, name, k.args.str(name))
 		if c.result != 0 {
 			return k.say(c.result, "%s", c.status)
 		}
@@ -105,11 +112,13 @@ func (k *call) poolCreate() errno.Errno {
 	return k.say(0, "pool '%s' created", name)
 }
 
-// Flags of a pool that cannot be removed, or is not scrubbed.
+// Flags of a pool of which something is not to be done.
 const (
-	poolNoDelete    = 1 << 4
-	poolNoScrub     = 1 << 8
-	poolNoDeepScrub = 1 << 9
+	poolNoDelete     = 1 << 4
+	poolNoPGChange   = 1 << 5
+	poolNoSizeChange = 1 << 6
+	poolNoScrub      = 1 << 8
+	poolNoDeepScrub  = 1 << 9
 )
 
 // poolFlags are the flags of pools by name. read-only.
@@ -118,7 +127,7 @@ var poolFlags = []struct {
 	bit  uint64
 }{
 	{"hashpspool", osdmap.PoolHashPSPool}, {"full", osdmap.PoolFull}, {"ec_overwrites", osdmap.PoolECOverwrites},
-	{"nodelete", poolNoDelete}, {"nopgchange", 1 << 5}, {"nosizechange", 1 << 6}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", poolNoScrub},
+	{"nodelete", poolNoDelete}, {"nopgchange", poolNoPGChange}, {"nosizechange", poolNoSizeChange}, {"write_fadvise_dontneed", 1 << 7}, {"noscrub", poolNoScrub},
 	{"nodeep-scrub", poolNoDeepScrub}, {"full_quota", osdmap.PoolFullQuota}, {"nearfull", osdmap.PoolNearFull}, {"backfillfull", osdmap.PoolBackfillFull},
 	{"selfmanaged_snaps", osdmap.PoolSelfManagedSnaps}, {"pool_snaps", osdmap.PoolPoolSnaps}, {"creating", osdmap.PoolCreating},
 	{"eio", osdmap.PoolEIO}, {"bulk", osdmap.PoolBulk},
@@ -153,7 +162,7 @@ func poolLine(m *osdmap.Map, id int64) string {
 	if p.QuotaObjects > 0 {
 		s += fmt.Sprintf(" max_objects %d", p.QuotaObjects)
 	}
-	s += fmt.Sprintf(" stripe_width %d", p.StripeWidth)
+	s += tierText(p) + fmt.Sprintf(" stripe_width %d", p.StripeWidth)
 	for _, o := range poolOptionList(p) {
 		s += fmt.Sprintf(" %s %v", o.Key, o.Value)
 	}
@@ -215,13 +224,15 @@ func poolObject(m *osdmap.Map, id int64, idKey string) object {
 		{"last_change", fmt.Sprint(p.LastChange)}, {"last_force_op_resend", fmt.Sprint(p.LastForceResend)},
 		{"last_force_op_resend_prenautilus", fmt.Sprint(p.LastForceResendPreNautilus)}, {"last_force_op_resend_preluminous", fmt.Sprint(p.LastForceResendPreLuminous)},
 		{"auid", 0}, {"snap_mode", mode}, {"snap_seq", p.SnapSeq}, {"snap_epoch", p.SnapEpoch}, {"pool_snaps", snaps}, {"removed_snaps", "[]"},
-		{"quota_max_bytes", p.QuotaBytes}, {"quota_max_objects", p.QuotaObjects}, {"tiers", []int{}}, {"tier_of", -1}, {"read_tier", -1},
-		{"write_tier", -1}, {"cache_mode", "none"}, {"target_max_bytes", 0}, {"target_max_objects", 0},
+		{"quota_max_bytes", p.QuotaBytes}, {"quota_max_objects", p.QuotaObjects}, {"tiers", append([]uint64{}, p.Tiers...)}, {"tier_of", p.TierOf},
+		{"read_tier", p.ReadTier}, {"write_tier", p.WriteTier}, {"cache_mode", cacheModes[min(int(p.CacheMode), len(cacheModes)-1)]},
+		{"target_max_bytes", p.TargetMaxBytes}, {"target_max_objects", p.TargetMaxObjects},
 		{"cache_target_dirty_ratio_micro", p.CacheDirtyRatio}, {"cache_target_dirty_high_ratio_micro", p.CacheDirtyHighRatio},
-		{"cache_target_full_ratio_micro", p.CacheFullRatio}, {"cache_min_flush_age", 0}, {"cache_min_evict_age", 0},
-		{"erasure_code_profile", p.ErasureProfile}, {"hit_set_params", object{{"type", "none"}}}, {"hit_set_period", 0}, {"hit_set_count", 0},
-		{"use_gmt_hitset", true}, {"min_read_recency_for_promote", 0}, {"min_write_recency_for_promote", 0}, {"hit_set_grade_decay_rate", 0},
-		{"hit_set_search_last_n", 0}, {"grade_table", []int{}}, {"stripe_width", p.StripeWidth}, {"expected_num_objects", p.ExpectedObjects},
+		{"cache_target_full_ratio_micro", p.CacheFullRatio}, {"cache_min_flush_age", p.CacheMinFlushAge}, {"cache_min_evict_age", p.CacheMinEvictAge},
+		{"erasure_code_profile", p.ErasureProfile}, {"hit_set_params", object{{"type", "none"}}},
+		{"hit_set_period", p.HitSet.Period}, {"hit_set_count", p.HitSet.Count},
+		{"use_gmt_hitset", true}, {"min_read_recency_for_promote", p.MinReadRecency}, {"min_write_recency_for_promote", p.MinWriteRecency},
+		{"hit_set_grade_decay_rate", p.HitSet.GradeDecayRate}, {"hit_set_search_last_n", p.HitSet.SearchLastCount}, {"grade_table", []int{}}, {"stripe_width", p.StripeWidth}, {"expected_num_objects", p.ExpectedObjects},
 		{"fast_read", p.FastRead},
 	}...)
 	if m.OSDOnly.RequireRelease >= 20 {
@@ -281,10 +292,15 @@ func (k *call) poolRemove() errno.Errno {
 func (k *call) poolRename() errno.Errno {
 	src, dst := k.args.str("srcpool"), k.args.str("destpool")
 	id, ok := k.c.osdmap.PoolByName(src)
-	if !ok {
+	_, taken := k.c.osdmap.PoolByName(dst)
+	switch {
+	case strings.HasPrefix(dst, ".") && k.c.opt.release >= 18 && !k.args.flag("yes_i_really_mean_it"):
+		return k.say(0, "pool names beginning with . are not allowed")
+	case !ok && taken:
+		return k.say(0, "pool '%s' does not exist; pool '%s' does -- assuming successful rename", src, dst)
+	case !ok:
 		return k.say(errno.ErrNotFound, "unrecognized pool '%s'", src)
-	}
-	if _, taken := k.c.osdmap.PoolByName(dst); taken {
+	case taken:
 		return k.say(errno.ErrExists, "pool '%s' already exists", dst)
 	}
 	k.c.change(func(inc *osdmap.Incremental) { inc.NewPoolNames = map[int64]string{id: dst} })
@@ -305,25 +321,44 @@ func (k *call) poolVars(p *osdmap.Pool) object {
 	for _, n := range []string{"hashpspool", "nodelete", "nopgchange", "nosizechange", "write_fadvise_dontneed", "noscrub", "nodeep-scrub"} {
 		o = append(o, field{n, flag(n)})
 	}
+	if p.TierOf >= 0 {
+		o = append(o, tierBefore(p)...)
+	}
 	o = append(o, field{"use_gmt_hitset", gmt})
+	if p.TierOf >= 0 {
+		o = append(o, tierAfter(p)...)
+	}
 	if p.IsErasure() {
 		o = append(o, field{"erasure_code_profile", p.ErasureProfile}, field{"allow_ec_overwrites", p.HasFlag(osdmap.PoolECOverwrites)})
 	}
 	o = append(o, field{"fast_read", b2i(p.FastRead)})
+	if p.TierOf >= 0 {
+		o = append(o, field{"hit_set_grade_decay_rate", p.HitSet.GradeDecayRate}, field{"hit_set_search_last_n", p.HitSet.SearchLastCount})
+	}
+	late := object{} // what 20.2 puts behind the flags
 	for _, d := range poolOptions {
 		if d.name == "pg_num_min" {
 			o = append(o, field{"pg_autoscale_mode", autoscale(p)})
 		}
 		for _, x := range p.Options {
-			if x.Key == d.key {
-				o = append(o, field{d.name, optionValue(x)})
+			if x.Key != d.key {
+				continue
+			}
+			f := field{d.name, optionValue(x)}
+			if d.name == "csum_type" && k.plain() && x.Int > 0 && int(x.Int) <= len(csumTypes) {
+				f.Value = csumTypes[x.Int-1]
+			}
+			if k.c.opt.release >= 20 && (d.name == "pg_num_max" || d.name == "read_ratio") {
+				late = append(late, f)
+			} else {
+				o = append(o, f)
 			}
 		}
 	}
 	if k.c.opt.release >= 18 {
 		o = append(o, field{"eio", flag("eio")})
 	}
-	return append(o, field{"bulk", flag("bulk")})
+	return append(append(o, field{"bulk", flag("bulk")}), late...)
 }
 
 func (k *call) poolGet() errno.Errno {
@@ -333,12 +368,13 @@ func (k *call) poolGet() errno.Errno {
 	}
 	name := k.args.str("var")
 	switch {
-	case slices.Contains(tierVars, name):
+	case slices.Contains(tierVars, name) && p.TierOf < 0:
 		return k.say(errno.ErrAccess, "pool '%s' is not a tier pool: variable not applicable", k.args.str("pool"))
-	case name == "erasure_code_profile" && !p.IsErasure():
+	case (name == "erasure_code_profile" || name == "allow_ec_overwrites") && !p.IsErasure():
 		return k.say(errno.ErrAccess, "pool '%s' is not a erasure pool: variable not applicable", k.args.str("pool"))
 	}
 	known := slices.ContainsFunc(poolOptions, func(o poolVariable) bool { return o.name == name })
+	known = known || slices.Contains(tierVars, name)
 	if !known && !slices.Contains(strings.Split(poolVarNames, "|"), name) && name != "all" {
 		return k.say(errno.ErrInvalid, "pool '%s': invalid variable: '%s'", k.args.str("pool"), name)
 	}
@@ -367,11 +403,10 @@ func (k *call) poolSetQuota() errno.Errno {
 		return e
 	}
 	field, val := k.args.str("field"), k.args.str("val")
-	read, problem := parseIEC(val)
+	n, problem := k.c.quotaNumber(field, val)
 	if problem != "" {
-		return k.say(errno.ErrInvalid, "error parsing value '%s': %s", val, k.c.parseProblem(problem, val))
+		return k.say(errno.ErrInvalid, "error parsing value '%s': %s", val, problem)
 	}
-	n := uint64(read)
 	k.c.updatePool(id, func(p *osdmap.Pool) {
 		if field == "max_bytes" {
 			p.QuotaBytes = n

@@ -28,7 +28,7 @@ var poolOptions = []poolVariable{
 	{"fingerprint_algorithm", 14, osdmap.OptionString}, {"pg_num_min", 15, osdmap.OptionInt}, {"target_size_bytes", 16, osdmap.OptionInt},
 	{"target_size_ratio", 17, osdmap.OptionDouble}, {"pg_autoscale_bias", 18, osdmap.OptionDouble}, {"read_lease_interval", 19, osdmap.OptionDouble},
 	{"dedup_tier", 20, osdmap.OptionInt}, {"dedup_chunk_algorithm", 21, osdmap.OptionString}, {"dedup_cdc_chunk_size", 22, osdmap.OptionInt},
-	{"pg_num_max", 23, osdmap.OptionInt},
+	{"pg_num_max", 23, osdmap.OptionInt}, {"read_ratio", 24, osdmap.OptionInt},
 }
 
 // optionValue returns an option of a pool as Ceph prints it.
@@ -92,6 +92,7 @@ func setOption(opts []osdmap.PoolOption, x osdmap.PoolOption) []osdmap.PoolOptio
 // poolChange is what osd pool set does to a pool; or why it does not.
 type poolChange struct {
 	edit   func(*osdmap.Pool)
+	unset  bool // val was the word for that
 	result errno.Errno
 	status string
 }
@@ -113,6 +114,9 @@ func (k *call) poolSet() errno.Errno {
 	if c.edit != nil {
 		k.c.updatePool(id, c.edit)
 	}
+	if c.unset {
+		return k.say(0, "unset pool %d %s", id, name)
+	}
 	return k.say(0, "set pool %d %s to %s", id, name, val)
 }
 
@@ -120,6 +124,9 @@ func (k *call) poolSet() errno.Errno {
 func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 	n, err := strconv.ParseInt(val, 10, 64)
 	number := refuse(errno.ErrInvalid, "error parsing integer value '%s': Expected option value to be integer, got '%s'", val, val)
+	if name == "use_gmt_hitset" || slices.Contains(tierVars, name) {
+		return k.tierChange(p, name, val)
+	}
 	switch name {
 	case "size":
 		if err != nil {
@@ -128,6 +135,8 @@ func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 		return k.poolSize(p, n)
 	case "min_size":
 		switch {
+		case p.HasFlag(poolNoSizeChange):
+			return refuse(errno.ErrPermission, "pool min size change is disabled; you must unset nosizechange flag for the pool first")
 		case err != nil:
 			return number
 		case n < 1 || n > int64(p.Size):
@@ -136,6 +145,8 @@ func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 		return poolChange{edit: func(p *osdmap.Pool) { p.MinSize = uint8(n) }}
 	case "pg_num":
 		switch {
+		case p.HasFlag(poolNoPGChange):
+			return refuse(errno.ErrPermission, "pool pg_num change is disabled; you must unset nopgchange flag for the pool first")
 		case err != nil:
 			return number
 		case n < 1 || n > 65536:
@@ -153,6 +164,8 @@ func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 		}}
 	case "pgp_num":
 		switch {
+		case p.HasFlag(poolNoPGChange):
+			return refuse(errno.ErrPermission, "pool pgp_num change is disabled; you must unset nopgchange flag for the pool first")
 		case err != nil:
 			return number
 		case n < 1:
@@ -175,7 +188,7 @@ func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 		}
 		return refuse(errno.ErrNotFound, "crush rule %s does not exist", val)
 	}
-	if c, ok := k.poolOption(name, val); ok {
+	if c, ok := k.poolOption(p, name, val); ok {
 		return c
 	}
 	return k.poolSwitch(p, name, val)
@@ -183,6 +196,8 @@ func (k *call) poolChange(p *osdmap.Pool, name, val string) poolChange {
 
 func (k *call) poolSize(p *osdmap.Pool, n int64) poolChange {
 	switch {
+	case p.HasFlag(poolNoSizeChange):
+		return refuse(errno.ErrPermission, "pool size change is disabled; you must unset nosizechange flag for the pool first")
 	case p.IsErasure():
 		return refuse(errno.ErrNotSupported, "can not change the size of an erasure-coded pool")
 	case n < 1 || n > 10:
@@ -190,11 +205,71 @@ func (k *call) poolSize(p *osdmap.Pool, n int64) poolChange {
 	case n == 1 && !k.args.flag("yes_i_really_mean_it"):
 		return refuse(errno.ErrPermission, "WARNING: setting pool size 1 could lead to data loss without recovery. If you are *ABSOLUTELY CERTAIN* that is what you want, pass the flag --yes-i-really-mean-it.")
 	}
-	return poolChange{edit: func(p *osdmap.Pool) { p.Size, p.MinSize = uint8(n), uint8(n-n/2) }}
+	return poolChange{edit: func(p *osdmap.Pool) { p.Size, p.MinSize = uint8(n), min(p.MinSize, uint8(n)) }}
 }
 
-// poolOption reads a variable that is kept as an option.
-func (k *call) poolOption(name, val string) (poolChange, bool) {
+// csumTypes are the kinds of checksums by their names, from 1 on. read-only.
+var csumTypes = []string{"none", "xxhash32", "xxhash64", "crc32c", "crc32c_16", "crc32c_8"}
+
+// optionNumber reads an option of pools that is a number: some are checksums' names or
+// those of pools, some may have a unit.
+func (k *call) optionNumber(name, val string) (n int64, c poolChange) {
+	n, err := strconv.ParseInt(val, 10, 64)
+	unit, problem := parseIEC(val)
+	switch name {
+	case "csum_type":
+		if n = int64(slices.Index(csumTypes, val)) + 1; n == 0 && val != "unset" {
+			return 0, refuse(errno.ErrInvalid, "unrecognized csum_type '%s'", val)
+		}
+	case "dedup_tier":
+		id, ok := k.c.osdmap.PoolByName(val)
+		switch {
+		case err == nil:
+			return 0, refuse(errno.ErrInvalid, "expecting value 'pool name'")
+		case !ok:
+			return 0, refuse(errno.ErrNotFound, "unrecognized pool '%s'", val)
+		}
+		n = id
+	case "target_size_bytes":
+		if n = unit; problem != "" {
+			return 0, refuse(errno.ErrInvalid, "error parsing unit value '%s': %s", val, k.c.parseProblem(problem, val))
+		}
+	case "compression_max_blob_size", "compression_min_blob_size", "csum_max_block", "csum_min_block":
+		if n = unit; problem != "" {
+			return 0, refuse(errno.ErrInvalid, "error parsing int value '%s': %s", val, k.c.parseProblem(problem, val))
+		}
+	default:
+		if err != nil {
+			return 0, refuse(errno.ErrInvalid, "error parsing int value '%s': Expected option value to be integer, got '%s'", val, val)
+		}
+	}
+	return n, poolChange{}
+}
+
+// optionRange tells what is wrong with a number. p is nil while the pool is made.
+func optionRange(p *osdmap.Pool, name, val string, x osdmap.PoolOption) poolChange {
+	switch {
+	case name == "recovery_priority" && (x.Int < -10 || x.Int > 10):
+		return refuse(errno.ErrInvalid, "pool recovery_priority must be between -10 and 10")
+	case name == "pg_autoscale_bias" && (x.Double < 0 || x.Double > 1000):
+		return refuse(errno.ErrInvalid, "pg_autoscale_bias must be between 0 and 1000")
+	case name == "target_size_ratio" && x.Double < 0:
+		return refuse(errno.ErrInvalid, "target_size_ratio cannot be negative")
+	case name == "compression_required_ratio" && (x.Double < 0 || x.Double > 1):
+		return refuse(errno.ErrInvalid, "compression_required_ratio is out of range (0-1): '%s'", val)
+	case name == "read_ratio" && (x.Int < 0 || x.Int > 100):
+		return refuse(errno.ErrRange, "read_ratio must be between 0 and 100")
+	case p != nil && name == "pg_num_min" && x.Int > int64(p.PGNumTarget):
+		return refuse(errno.ErrInvalid, "specified pg_num_min %d > pg_num %d", x.Int, p.PGNumTarget)
+	case p != nil && name == "pg_num_max" && x.Int != 0 && x.Int < int64(p.PGNumTarget):
+		return refuse(errno.ErrInvalid, "specified pg_num_max %d < pg_num %d", x.Int, p.PGNumTarget)
+	}
+	return poolChange{}
+}
+
+// poolOption reads a variable that is kept as an option, of a pool or, if p is nil, of
+// one that is being made.
+func (k *call) poolOption(p *osdmap.Pool, name, val string) (poolChange, bool) {
 	for _, d := range poolOptions {
 		if d.name != name {
 			continue
@@ -202,17 +277,24 @@ func (k *call) poolOption(name, val string) (poolChange, bool) {
 		x := osdmap.PoolOption{Key: d.key, Kind: d.kind, Str: val}
 		switch d.kind {
 		case osdmap.OptionInt:
-			v, problem := parseIEC(val)
-			if problem != "" {
-				return refuse(errno.ErrInvalid, "error parsing int value '%s': %s", val, k.c.parseProblem(problem, val)), true
+			n, c := k.optionNumber(name, val)
+			if c.result != 0 {
+				return c, true
 			}
-			x.Int = v
+			x.Int = n
 		case osdmap.OptionDouble:
 			v, err := strconv.ParseFloat(val, 64)
 			if err != nil {
-				return refuse(errno.ErrInvalid, "error parsing float value '%s': strict_strtod: expected double, got: '%s'", val, val), true
+				word := "floating point"
+				if name == "compression_required_ratio" {
+					word = "float"
+				}
+				return refuse(errno.ErrInvalid, "error parsing %s value '%s': strict_strtod: expected double, got: '%s'", word, val, val), true
 			}
 			x.Double = v
+		}
+		if c := optionRange(p, name, val, x); c.result != 0 {
+			return c, true
 		}
 		if name == "compression_mode" && !slices.Contains([]string{"none", "passive", "aggressive", "force", "unset"}, val) {
 			return refuse(errno.ErrInvalid, "unrecognized compression mode '%s'", val), true
@@ -220,7 +302,7 @@ func (k *call) poolOption(name, val string) (poolChange, bool) {
 		if name == "compression_algorithm" && !slices.Contains([]string{"none", "snappy", "zlib", "zstd", "lz4", "unset"}, val) {
 			return refuse(errno.ErrInvalid, "unrecognized compression_algorithm '%s'", val), true
 		}
-		return poolChange{edit: func(p *osdmap.Pool) { p.Options = setOption(p.Options, x) }}, true
+		return poolChange{unset: val == "unset", edit: func(p *osdmap.Pool) { p.Options = setOption(p.Options, x) }}, true
 	}
 	return poolChange{}, false
 }
@@ -255,6 +337,9 @@ func (k *call) poolSwitch(p *osdmap.Pool, name, val string) poolChange {
 		if !known {
 			return wrong
 		}
+		if name == "hashpspool" && !k.args.flag("yes_i_really_mean_it") {
+			return refuse(errno.ErrPermission, "are you SURE?  this will remap all placement groups in this pool, this triggers large data movement, pass --yes-i-really-mean-it if you really do.")
+		}
 		return poolChange{edit: func(p *osdmap.Pool) {
 			p.Flags &^= f.bit
 			if on {
@@ -262,7 +347,7 @@ func (k *call) poolSwitch(p *osdmap.Pool, name, val string) poolChange {
 			}
 		}}
 	}
-	return poolChange{}
+	return refuse(errno.ErrNotSupported, "this fake cluster cannot do 'osd pool set' of %s", name)
 }
 
 // noUnit is what is wrong with a number that does not end in a unit.
@@ -271,9 +356,42 @@ const noUnit = "strict_iecstrtoll: unit prefix not recognized"
 // parseProblem is a problem of parseIEC as the release tells it.
 func (c *Cluster) parseProblem(problem, value string) string {
 	if problem == noUnit && c.opt.release >= 18 {
-		return problem + " '" + value + "' "
+		return problem + " '" + strings.TrimLeft(value, "-0123456789") + "' "
 	}
 	return problem
+}
+
+// quotaNumber reads a quota: of bytes in binary units, of objects in decimal ones.
+func (c *Cluster) quotaNumber(field, val string) (uint64, string) {
+	reader, shift := "strict_iecstrtoll", parseIEC
+	if field == "max_objects" {
+		reader, shift = "strict_sistrtoll", parseSI
+	}
+	n, problem := shift(val)
+	switch {
+	case problem == noUnit && field == "max_objects":
+		return 0, "strict_si_cast: unit prefix not recognized"
+	case problem != "":
+		return 0, c.parseProblem(problem, val)
+	case n < 0:
+		return 0, reader + ": value should not be negative"
+	}
+	return uint64(n), ""
+}
+
+// parseSI reads a number that may end in a decimal prefix: "10M".
+func parseSI(s string) (int64, string) {
+	digits := strings.TrimRight(s, "KMGTPE")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || len(s)-len(digits) > 1 {
+		return 0, noUnit
+	}
+	if len(digits) < len(s) {
+		for range 1 + strings.Index("KMGTPE", s[len(digits):]) {
+			n *= 1000
+		}
+	}
+	return n, ""
 }
 
 // parseIEC reads a number that may end in a binary prefix: "10M".

@@ -46,7 +46,13 @@ var toldHandlers = map[string]func(*told) errno.Errno{
 	"dump_historic_ops_by_duration": (*told).historicOps,
 	"dump_historic_slow_ops":        (*told).slowOps,
 	"dump_blocked_ops":              (*told).blockedOps,
+	"dump_blocked_ops_count":        (*told).blockedCount,
+	"dump_pg_recovery_stats":        func(k *told) errno.Errno { return k.json([]string{}) },
+	"dump_pool_statfs":              (*told).poolStatfs,
+	"dump_scrub_reservations":       (*told).scrubReservations,
+	"flush_journal":                 (*told).nothing, // what was answered is in the store
 	"dump_recovery_reservations":    (*told).reservations,
+	"reset_pg_recovery_stats":       (*told).nothing, // nothing is ever recovered
 	"dump_osd_network":              (*told).network,
 	"flush_pg_stats":                (*told).flushStats,
 	"get_latest_osdmap":             (*told).nothing,
@@ -136,7 +142,7 @@ func (k *told) sessions() errno.Errno {
 		list = append(list, object{
 			{"name", s.conn.PeerName().String()}, {"entity_name", s.user.String()}, {"addrs", addrVecObject(entity.AddrVec{a})},
 			{"socket_addr", object{{"type", "none"}, {"addr", a.IP.String()}, {"nonce", a.Nonce}}}, {"con_type", "client"},
-			{"con_features", k.c.features()}, {"con_features_hex", fmt.Sprintf("%x", k.c.features())}, {"con_features_release", "luminous"},
+			{"con_features", s.conn.Features()}, {"con_features_hex", fmt.Sprintf("%x", s.conn.Features())}, {"con_features_release", "luminous"},
 			{"open", true}, {"caps", object{{"text", "allow *"}}}, {"authenticated", true}, {"global_id", s.conn.PeerName().Num},
 			{"global_id_status", "new_ok"}, {"osd_epoch", k.c.osdmap.Epoch}, {"remote_host", ""},
 		})
@@ -166,10 +172,12 @@ func (k *told) noFlush() errno.Errno {
 
 func (k *told) cacheDrop() errno.Errno { return k.noFlush() }
 
-// What an OSD asks of a bench by default: osd_bench_max_block_size, and for blocks below
-// 1 MiB osd_bench_small_size_max_iops during osd_bench_duration.
+// What an OSD asks of a bench by default: osd_bench_max_block_size, and during
+// osd_bench_duration osd_bench_large_size_max_throughput or, for blocks below 1 MiB,
+// osd_bench_small_size_max_iops.
 const (
 	benchMaxBlock = 64 << 20
+	benchMaxBytes = 100 << 20
 	benchMaxIOPS  = 100
 	benchSeconds  = 30
 )
@@ -180,13 +188,17 @@ func (k *told) bench() errno.Errno {
 	count, size := k.args.number("count", 1<<30), k.args.number("size", 4<<20)
 	most := size * benchMaxIOPS * benchSeconds
 	switch {
-	case size <= 0 || count <= 0:
+	case k.c.opt.release >= 18 && (size <= 0 || count <= 0):
 		return k.say(errno.ErrInvalid, "block size and/or count of Bytes to write not specified")
 	case size > benchMaxBlock:
 		return k.say(errno.ErrInvalid, "block 'size' values are capped at %s. If you wish to use a higher value, please adjust 'osd_bench_max_block_size'", bytesText(benchMaxBlock))
 	case size < 1<<20 && count > most:
 		return k.say(errno.ErrInvalid, "'count' values greater than %.0f for a block size of %s, assuming %d IOPS, for %d seconds, can cause ill effects on osd.  Please adjust 'osd_bench_small_size_max_iops' with a higher value if you wish to use a higher 'count'.",
 			most, bytesText(uint64(size)), benchMaxIOPS, benchSeconds)
+	}
+	if size >= 1<<20 && count > benchMaxBytes*benchSeconds {
+		return k.say(errno.ErrInvalid, "'count' values greater than %d for a block size of %s, assuming %s/s, for %d seconds, can cause ill effects on osd.  Please adjust 'osd_bench_large_size_max_throughput' with a higher value if you wish to use a higher 'count'.",
+			benchMaxBytes*benchSeconds, bytesText(uint64(size)), bytesText(benchMaxBytes), benchSeconds)
 	}
 	if k.c.opt.release >= 18 {
 		return k.noFlush()
@@ -231,7 +243,11 @@ func (k *told) dumpBlocklist() errno.Errno {
 		list = append(list, object{{"entity_addr_t", a.String()}, {"expire_time", cephTime(k.c.osdmap.OSDOnly.Blocklist[a].Std())}})
 	}
 	k.json(list)
-	k.out = append(k.out, encodeJSON("json-pretty", []string{})...) // ranges
+	ranges := []object{}
+	for _, a := range sortedAddrs(k.c.osdmap.OSDOnly.RangeBlocklist) {
+		ranges = append(ranges, object{{"range", a.String()}, {"expire_time", cephTime(k.c.osdmap.OSDOnly.RangeBlocklist[a].Std())}})
+	}
+	k.out = append(k.out, encodeJSON("json-pretty", ranges)...)
 	return 0
 }
 
@@ -272,6 +288,28 @@ func (k *told) slowOps() errno.Errno {
 
 func (k *told) blockedOps() errno.Errno {
 	return k.json(object{{"ops", []string{}}, {"complaint_time", 30}, {"num_blocked_ops", 0}})
+}
+
+func (k *told) blockedCount() errno.Errno {
+	return k.json(object{{"complaint_time", 30}, {"num_blocked_ops", 0}})
+}
+
+// poolStatfs is what OSDs answer whose store is memory.
+func (k *told) poolStatfs() errno.Errno {
+	return k.say(errno.ErrNotSupported, "Error dumping pool statfs: (95) Operation not supported")
+}
+
+// scrubReservations tells of scrubs in progress: they end when they begin.
+func (k *told) scrubReservations() errno.Errno {
+	v, _, _ := k.value("osd_max_scrubs")
+	most, _ := strconv.Atoi(v)
+	o := object{{"scrubs_local", 0}}
+	if k.c.opt.release < 18 {
+		return k.json(append(o, field{"scrubs_remote", 0}, field{"osd_max_scrubs", most}))
+	}
+	return k.json(append(o, field{"osd_max_scrubs", most}, field{"remote_scrub_reservations", object{
+		{"max_allowed", most}, {"min_priority", 0}, {"queues", []string{}}, {"in_progress", []string{}},
+	}}))
 }
 
 func (k *told) reservations() errno.Errno {

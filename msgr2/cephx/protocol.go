@@ -30,8 +30,9 @@ const (
 )
 
 const (
-	errnoAccess  = 13
-	errnoInvalid = 22
+	errnoPermission = 1
+	errnoAccess     = 13
+	errnoInvalid    = 22
 )
 
 // Hello is the first payload that a client sends to a monitor: whom it wants to

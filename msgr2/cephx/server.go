@@ -336,7 +336,11 @@ func (a *MonAuth) answer(payload, secret []byte, withSecret bool) ([]byte, int32
 	r := denc.NewReader(payload)
 	request := r.U16()
 	var auth Authenticate
-	if auth.Decode(r); r.Err() != nil || request != requestAuthSession {
+	auth.Decode(r)
+	switch {
+	case r.Err() != nil: // as of a client that has no key
+		return nil, errnoPermission, nil
+	case request != requestAuthSession:
 		return nil, errnoInvalid, nil
 	}
 	e, ok := a.server.lookup(a.hello.Name)

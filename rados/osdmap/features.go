@@ -63,6 +63,7 @@ const (
 	FlagPurgedSnapdirs  uint32 = 1 << 20
 	FlagNoSnapTrim      uint32 = 1 << 21
 	FlagPGLogHardLimit  uint32 = 1 << 22
+	FlagNoAutoscale     uint32 = 1 << 23
 )
 
 // OSD state bits (CEPH_OSD_*).
