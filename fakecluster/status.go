@@ -55,22 +55,7 @@ func (c *Cluster) pgStates() map[string]int {
 	out := map[string]int{}
 	for _, p := range c.view.Load().pools {
 		for i := range p.groups {
-			live := 0
-			for _, o := range p.acting[i] {
-				if o != osdmap.NoOSD {
-					live++
-				}
-			}
-			switch {
-			case p.primary[i] < 0 && live == 0:
-				out["stale+down"]++
-			case p.primary[i] < 0:
-				out["undersized+degraded+peered"]++
-			case live < int(p.pool.Size):
-				out["active+undersized"]++
-			default:
-				out["active+clean"]++
-			}
+			out[pgState(p.acting[i], p.primary[i], int(p.pool.Size))]++
 		}
 	}
 	return out

@@ -17,70 +17,60 @@ import (
 func parseFault(words []string) (f fakecluster.Fault, err error) {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
-		switch key {
-		case "daemon":
-			f.Daemon = value
-		case "user":
-			f.User = value
-		case "client":
-			f.Client, err = clientName(value)
-		case "message":
-			var ok bool
-			if f.Type, ok = fakecluster.MessageType(value); !ok {
-				err = errors.New("there is no message of that name")
-			}
-		case "object":
-			f.Object = value
-		case "prefix":
-			f.Prefix = value
-		case "command":
-			f.Command = strings.ReplaceAll(value, "+", " ")
-		case "op":
-			f.Op, err = opCode(value)
-		case "skip":
-			f.Skip, err = strconv.Atoi(value)
-		case "times":
-			f.Times, err = strconv.Atoi(value)
-		case "delay":
-			f.Delay, err = time.ParseDuration(value)
-		case "jitter":
-			f.Jitter, err = time.ParseDuration(value)
-		case "chance":
-			f.Chance, err = strconv.ParseFloat(value, 64)
-		case "reorder":
-			f.Reorder, err = strconv.Atoi(value)
-		case "truncate":
-			f.Truncate, err = strconv.Atoi(value)
-		case "cut":
-			f.Cut, err = strconv.Atoi(value)
-		case "corrupt":
-			f.Corrupt = true
-		case "op-errno":
-			var n int
-			n, err = strconv.Atoi(value)
-			f.OpErrno = errno.Errno(n)
-		case "errno":
-			var n int
-			n, err = strconv.Atoi(value)
-			f.Errno = errno.Errno(n)
-		case "drop":
-			f.Drop = true
-		case "duplicate":
-			f.Duplicate = true
-		case "disconnect":
-			f.Disconnect = true
-		case "after":
-			f.After = true
-		case "out":
-			f.Out = true
-		default:
+		known, err := faultKey(&f, key, value)
+		switch {
+		case !known:
 			return f, fmt.Errorf("unknown key %q of a fault", key)
-		}
-		if err != nil {
+		case err != nil:
 			return f, fmt.Errorf("%s: %w", w, err)
 		}
 	}
 	return f, nil
+}
+
+// faultKey sets what a key is about, if it is known.
+func faultKey(f *fakecluster.Fault, key, value string) (known bool, err error) {
+	if to, ok := map[string]*bool{
+		"corrupt": &f.Corrupt, "drop": &f.Drop, "duplicate": &f.Duplicate, "disconnect": &f.Disconnect, "after": &f.After, "out": &f.Out,
+	}[key]; ok {
+		*to = true
+		return true, nil
+	}
+	if to, ok := map[string]*string{"daemon": &f.Daemon, "user": &f.User, "object": &f.Object, "prefix": &f.Prefix}[key]; ok {
+		*to = value
+		return true, nil
+	}
+	if to, ok := map[string]*int{"skip": &f.Skip, "times": &f.Times, "reorder": &f.Reorder, "truncate": &f.Truncate, "cut": &f.Cut}[key]; ok {
+		*to, err = strconv.Atoi(value)
+		return true, err
+	}
+	if to, ok := map[string]*errno.Errno{"errno": &f.Errno, "op-errno": &f.OpErrno}[key]; ok {
+		n, err := strconv.Atoi(value)
+		*to = errno.Errno(n)
+		return true, err
+	}
+	if to, ok := map[string]*time.Duration{"delay": &f.Delay, "jitter": &f.Jitter}[key]; ok {
+		*to, err = time.ParseDuration(value)
+		return true, err
+	}
+	switch key {
+	case "client":
+		f.Client, err = clientName(value)
+	case "message":
+		var ok bool
+		if f.Type, ok = fakecluster.MessageType(value); !ok {
+			err = errors.New("there is no message of that name")
+		}
+	case "command":
+		f.Command = strings.ReplaceAll(value, "+", " ")
+	case "op":
+		f.Op, err = opCode(value)
+	case "chance":
+		f.Chance, err = strconv.ParseFloat(value, 64)
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 // clientName reads what one client is called, not who it is: "client.4123".

@@ -28,6 +28,11 @@ RULES = [(re.compile(a), b) for a, b in [
     (r'\b0x[0-9a-f]{8,}\b', 'POINTER'),
     (r'\breport \d+', 'report N'),
     (r'\btid \d+', 'tid N'),
+    (r'\bcookie([ =])\d+', r'cookie\1N'),
+    (r'\bnotify_id \d+ from \d+', 'notify_id N from N'),
+    (r'\b(benchmark_data_\w+_)\d+', r'\1N'),
+    # Python that writes into a pipe which is closed, or not yet.
+    (r'Exception ignored [^\n]*sys.stdout[^\n]*\nBrokenPipeError: [^\n]*\n', ''),
     (r'WARNING: [^\n]*\n', ''),
     # What a client that ends while it connects sometimes says.
     (r'[^\n]* (ERROR: usage keys is null|cephx: verify_reply|monclient: )[^\n]*\n', ''),
@@ -63,6 +68,15 @@ def value(v, key=''):
 MACHINE = {'container_name', 'distro_version'}
 
 
+def sizes(v):
+    """Without numbers, which are only there."""
+    if isinstance(v, dict):
+        return {k: sizes(x) for k, x in v.items()}
+    if isinstance(v, list):
+        return [sizes(x) for x in v]
+    return 'N' if isinstance(v, (int, float)) and not isinstance(v, bool) else v
+
+
 def names(v):
     """The names of members, and the shape of a list's first element."""
     if isinstance(v, dict):
@@ -87,14 +101,15 @@ def plain(s, mark):
             raise ValueError
         pretty = 'pretty ' if s.strip().count('\n') > 1 else ''
         parsed = names(parsed) if mark == '?' else value(parsed)
+        parsed = sizes(parsed) if mark == '~' else parsed
         return pretty + json.dumps(unordered(parsed) if mark == '^' else parsed, indent=1)
     except ValueError:
         pass
     s = text(s)
     if mark == '^':
         s = '\n'.join(sorted(s.splitlines()))
-    if mark == '~':
-        s = re.sub(r'\d+(\.\d+)?( ?[KMGTP]?i?B)?', 'N', s)
+    if mark in ('~', '?'):
+        s = re.sub(r'\d+(\.\d+)?(e[+-]\d+)?( ?[KMGTP]?i?B)?', 'N', s)
         s = re.sub(r'[ \t]+', ' ', s)
         s = re.sub(r'(?m)^ | $', '', s)
         s = re.sub(r'-{2,}', '--', s)
