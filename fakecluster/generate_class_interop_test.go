@@ -511,7 +511,9 @@ func (m *maker) call(class string, f method) rawOp {
 	w.SetCall(wire.CallArg{ClassLen: uint8(len(class)), MethodLen: uint8(len(f.name)), InputLen: uint32(len(in))})
 	o := named("call", wire.OpCall, &w, append([]byte(class+f.name), in...))
 	o.Blind = f.blind
-	if m.chance(4) {
+	// What bad_writer has written though it must not is refused; OSDs that are not to
+	// mind that die of it.
+	if m.chance(4) && f.name != "bad_writer" {
 		o.Flags = wire.OpFlagFailOK
 	}
 	return o

@@ -24,10 +24,10 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 		return msgr2.Data{}, 0 // not even a count
 	case a.Len > size-a.Off:
 		a.Len = size - a.Off
-		op.SetChecksum(a)
-		if chunk > 0 && a.Len%chunk != 0 {
-			return msgr2.Data{}, inval
-		}
+	}
+	op.SetChecksum(a)
+	if chunk > 0 && a.Len%chunk != 0 {
+		return msgr2.Data{}, inval
 	}
 	r := reader(op)
 	var seed uint64
@@ -42,7 +42,6 @@ func (t *txn) checksum(op *wire.Op) (msgr2.Data, int32) {
 	if r.Err() != nil {
 		return msgr2.Data{}, inval
 	}
-	op.SetChecksum(a)
 	if chunk == 0 {
 		chunk = a.Len
 	}
