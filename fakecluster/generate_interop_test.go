@@ -45,7 +45,11 @@ type maker struct {
 
 func newMaker(seed uint64, kind string, release int) *maker {
 	r := rand.New(rand.NewPCG(seed, 7))
-	return &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: number("RBDM_THEME", r.IntN(6)), cuts: r.IntN(3) == 0}
+	m := &maker{r: r, kind: kind, rel: release, gone: map[int]bool{}, theme: number("RBDM_THEME", r.IntN(6)), cuts: r.IntN(3) == 0}
+	if kind == "overwrites" && release < 20 {
+		m.cuts = false // writes that cut shards, or make them longer, lose data next to theirs
+	}
+	return m
 }
 
 func (m *maker) chance(percent int) bool { return m.r.IntN(100) < percent }

@@ -477,6 +477,7 @@ func (t *txn) copyFrom(op *wire.Op, i int) int32 {
 	}
 	size := t.o.head.data.Size()
 	c := s.content.clone()
+	c.omap.Remove("") // an OSD asks for the keys above ""
 	c.hasOmap = c.omap.Len() > 0 || len(c.omap.Header) > 0
 	if size := c.data.Size(); c.data.Stored() < size {
 		// What is copied is what was read: holes become zeros.
