@@ -123,9 +123,10 @@ func (m *maker) writeOp() rawOp {
 		return m.copyFrom()
 	}
 	w := wire.Op{}
-	// Nobody pings: with a timeout of 0, which is 30 seconds, watches would end within
-	// slow runs, on the two clusters not at quite the same time.
-	a := wire.WatchArg{Cookie: 1 + m.r.Uint64N(3), Op: pick(m, wire.WatchOpWatch, wire.WatchOpWatch, wire.WatchOpUnwatch, wire.WatchOpReconnect, wire.WatchOpPing, wire.WatchOp(9)), Timeout: pick[uint32](m, 300, 400, 600)}
+	// Nobody pings: with a timeout of 0, which is 30 seconds, or of minutes, watches would
+	// end within slow runs, in this script or in a later one of the same group, on the two
+	// clusters not at quite the same time.
+	a := wire.WatchArg{Cookie: 1 + m.r.Uint64N(3), Op: pick(m, wire.WatchOpWatch, wire.WatchOpWatch, wire.WatchOpUnwatch, wire.WatchOpReconnect, wire.WatchOpPing, wire.WatchOp(9)), Timeout: pick[uint32](m, 30000, 40000, 60000)}
 	w.SetWatch(a)
 	return named(fmt.Sprint("watch ", a.Op), wire.OpWatch, &w, nil)
 }

@@ -11,7 +11,7 @@ func rbdMethods(release int) map[string]method {
 	all := map[string]method{}
 	for _, part := range []map[string]method{
 		headerMethods(), snapshotMethods(), parentMethods(), directoryMethods(), objectMapMethods(), dataMethods(), oldFormatMethods(),
-		mirrorMethods(release), mirrorImageMethods(), mirrorStatusMethods(), groupMethods(release),
+		mirrorMethods(release), mirrorImageMethods(), mirrorStatusMethods(release), groupMethods(release),
 	} {
 		for name, m := range part {
 			all[name] = m

@@ -7,9 +7,9 @@ import (
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
-func mirrorStatusMethods() map[string]method {
+func mirrorStatusMethods(release int) map[string]method {
 	return map[string]method{
-		wire.MethodMirrorImageStatusSet:        write(statusSet),
+		wire.MethodMirrorImageStatusSet:        write(statusSet(release)),
 		wire.MethodMirrorImageStatusRemove:     write(statusRemove),
 		wire.MethodMirrorImageStatusGet:        read(statusGet),
 		wire.MethodMirrorImageStatusList:       read(statusList),
@@ -42,26 +42,30 @@ func (w watching) has(e wire.EntityInst) bool {
 }
 
 // statusSet stores a site's status of an image. An image that is not mirrored
-// (any more) is no error: the status is simply not kept.
-func statusSet(o Object, in *denc.Reader) ([]byte, error) {
-	global, status := in.String(), one[wire.MirrorSiteStatus](in)
-	if err := bad(in); err != nil {
-		return nil, err
-	}
-	id, err := value(o, wire.PrefixMirrorGlobal+global, text)
-	if err != nil {
+// (any more) is no error: the status is simply not kept. Nor is it, on 16.2, of one whose
+// mirroring is only beginning.
+func statusSet(release int) handler {
+	return func(o Object, in *denc.Reader) ([]byte, error) {
+		global, status := in.String(), one[wire.MirrorSiteStatus](in)
+		if err := bad(in); err != nil {
+			return nil, err
+		}
+		id, err := value(o, wire.PrefixMirrorGlobal+global, text)
+		if err != nil {
+			return nil, nil
+		}
+		i, err := readMirrorImage(o, id)
+		kept := i.State == wire.MirrorImageEnabled || i.State == wire.MirrorImageCreating && release > 16
+		if err != nil || !kept {
+			return nil, nil
+		}
+		key := wire.MirrorStatusKey(global, status.MirrorUUID)
+		status.MirrorUUID, status.Up, status.LastUpdate = "", false, now(o)
+		who, addr := o.Client()
+		origin := wire.EntityInst{Name: who, Addr: addr.WithType(entity.AddrAny)}
+		o.SetOmap(key, wire.MirrorStoredStatus{Origin: origin, Status: status}.Append(nil))
 		return nil, nil
 	}
-	i, err := readMirrorImage(o, id)
-	if err != nil || i.State != wire.MirrorImageEnabled && i.State != wire.MirrorImageCreating {
-		return nil, nil
-	}
-	key := wire.MirrorStatusKey(global, status.MirrorUUID)
-	status.MirrorUUID, status.Up, status.LastUpdate = "", false, now(o)
-	who, addr := o.Client()
-	origin := wire.EntityInst{Name: who, Addr: addr.WithType(entity.AddrAny)}
-	o.SetOmap(key, wire.MirrorStoredStatus{Origin: origin, Status: status}.Append(nil))
-	return nil, nil
 }
 
 // removeStatuses forgets what all sites said of an image.
