@@ -5,9 +5,12 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/rados"
 	rwire "github.com/rbdm/rbdm/rados/wire"
+	"github.com/rbdm/rbdm/rbd/wire"
 )
 
 // unlocks reports whether a request gives a lock back.
@@ -56,4 +59,33 @@ func TestLockThatThisClientLeftBehind(t *testing.T) {
 	check(err)
 	check(other.AcquireLock(ctx))
 	check(other.Close(ctx))
+}
+
+// TestOwnerRefusesWhatItDoesNotKnow: without an answer librbd asks the owner of the lock
+// again for ever.
+func TestOwnerRefusesWhatItDoesNotKnow(t *testing.T) {
+	ctx := t.Context()
+	c := fakecluster.New(t, fakecluster.Pools("rbd"))
+	_, err := Create(ctx, fakePool(t, c), "i", 1<<20, CreateOptions{Order: 16})
+	require.NoError(t, err)
+	open := func() *Image {
+		img, err := Open(ctx, fakePool(t, c), "i", OpenOptions{})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = img.Close(context.WithoutCancel(ctx)) })
+		return img
+	}
+	owner, other := open(), open()
+	migrate := wire.NotifyMessage{Op: wire.NotifyMigrate, Request: wire.RequestID{Client: other.watch.client(), ID: 1}}.Append(nil)
+	newer := wire.NotifyMessage{Op: wire.NotifyHeaderUpdate}.Append(nil)
+	newer[6] = 99 // an operation that is to come
+	for _, payload := range [][]byte{migrate, newer} {
+		answered, err := other.watch.ask(ctx, payload, notifyTimeout)
+		require.NoError(t, err)
+		require.False(t, answered, "nobody has the lock")
+	}
+	require.NoError(t, owner.AcquireLock(ctx))
+	for _, payload := range [][]byte{migrate, newer} {
+		_, err := other.watch.ask(ctx, payload, notifyTimeout)
+		require.ErrorIs(t, err, rados.ErrNotSupported)
+	}
 }

@@ -184,9 +184,8 @@ func (hw *headerWatch) ours(id wire.ClientID) bool {
 func (hw *headerWatch) handle(n *rados.Notification) {
 	m, err := decodeMessage(n.Payload)
 	if err != nil {
-		// A newer client's message; an empty answer says "not for me".
 		hw.img.log.Debug("notification not understood", "error", err)
-		n.Ack(nil)
+		hw.refuse(n)
 		return
 	}
 	img := hw.img
@@ -220,6 +219,17 @@ func (hw *headerWatch) handle(n *rados.Notification) {
 	}
 }
 
+// refuse answers what nothing is known of, such as a newer client's request: whoever
+// has the lock says that it will not be done, as without an answer the client asks for
+// ever. An empty answer says "not for me".
+func (hw *headerWatch) refuse(n *rados.Notification) {
+	if !hw.img.LockOwned() {
+		n.Ack(nil)
+		return
+	}
+	n.Ack(responseMessage(rados.ErrNotSupported))
+}
+
 // handleRequest answers somebody who wants the lock.
 func (hw *headerWatch) handleRequest(n *rados.Notification, m wire.NotifyMessage) {
 	img := hw.img
@@ -246,7 +256,11 @@ func (hw *headerWatch) handleRequest(n *rados.Notification, m wire.NotifyMessage
 func (hw *headerWatch) handleOperation(n *rados.Notification, m wire.NotifyMessage) {
 	img := hw.img
 	run := img.operationOf(m)
-	if run == nil || !img.LockOwned() || hw.ours(m.Request.Client) {
+	switch {
+	case run == nil:
+		hw.refuse(n)
+		return
+	case !img.LockOwned(), hw.ours(m.Request.Client):
 		n.Ack(nil)
 		return
 	}
