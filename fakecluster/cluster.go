@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/netip"
@@ -206,6 +207,9 @@ func (c *Cluster) startDaemons(l *loaded) error {
 			continue
 		}
 		if p.erasure {
+			if len(c.osds) < 3 {
+				return fmt.Errorf("fakecluster: an erasure coded pool wants 3 OSDs: pool %q", p.name)
+			}
 			c.makeOwnProfile()
 		}
 		id := c.createPool(newPool{name: p.name, erasure: p.erasure, profile: ownProfile, pgs: p.pgs, app: p.app})

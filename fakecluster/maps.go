@@ -141,8 +141,8 @@ func (c *Cluster) defaultProfile() map[string]string {
 	return p
 }
 
-// ownProfile is the erasure code profile of pools that the cluster begins with,
-// which fits the number of OSDs.
+// ownProfile is the erasure code profile of pools that the cluster begins with: two
+// chunks of data and one more are the least that Ceph takes.
 const ownProfile = "fake"
 
 // makeOwnProfile sees to it that ownProfile is there.
@@ -150,11 +150,7 @@ func (c *Cluster) makeOwnProfile() {
 	if c.osdmap.ErasureCodes[ownProfile] != nil {
 		return
 	}
-	given := map[string]string{"k": "2", "m": "1"}
-	if len(c.osds) < 3 {
-		given = map[string]string{"k": "1", "m": "1", "crush-failure-domain": "osd"}
-	}
-	p := c.newProfile(given)
+	p := c.newProfile(map[string]string{"k": "2", "m": "1"})
 	c.change(func(inc *osdmap.Incremental) { inc.NewErasureCodes = map[string]map[string]string{ownProfile: p} })
 }
 

@@ -67,7 +67,8 @@ func Pools(names ...string) Option {
 	}
 }
 
-// ErasurePools adds erasure coded pools that take overwrites.
+// ErasurePools adds erasure coded pools that take overwrites, for RBD. There must
+// be three OSDs.
 func ErasurePools(names ...string) Option {
 	return func(o *options) {
 		for _, n := range names {

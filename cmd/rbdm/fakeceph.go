@@ -99,7 +99,7 @@ func (k *fakecephOptions) flags() *pflag.FlagSet {
 	f.StringVar(&k.keyType, "key-type", "", "type of the keys: aes or aes256k (default: as new clusters of the release)")
 	f.StringVar(&k.listen, "listen", "127.0.0.1", "address to listen on; a port is ignored, every daemon takes a free one")
 	f.StringArrayVar(&k.pools, "pool", nil, "make a replicated pool for RBD; may be repeated")
-	f.StringArrayVar(&k.erasure, "erasure-pool", nil, "make an erasure coded pool with overwrites; may be repeated")
+	f.StringArrayVar(&k.erasure, "erasure-pool", nil, "make an erasure coded pool with overwrites, of 3 OSDs at least; may be repeated")
 	f.StringVar(&k.dir, "dir", ".", "directory for NAME.conf and NAME.client.admin.keyring")
 	f.StringVar(&k.mode, "mode", "", "connection mode to insist on: crc or secure (default: as clients wish)")
 	f.StringVar(&k.socket, "control", "", "path of a Unix socket that takes commands to make faults")
