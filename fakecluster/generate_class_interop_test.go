@@ -424,7 +424,7 @@ func (m *maker) classStep(st *rawStep) {
 	for range n {
 		f := role.methods[m.r.IntN(len(role.methods))]
 		// These list the keys of an object that the same vector may have made.
-		for wrote && (f.name == "get_snapcontext" || f.name == "snapshot_set_limit" || f.name == "mirror_instances_list" || role.class == "log" && f.name == "trim") {
+		for wrote && (f.name == "get_snapcontext" || f.name == "snapshot_set_limit" || f.name == "mirror_instances_list" || f.name == "mirror_image_status_remove" || role.class == "log" && f.name == "trim") {
 			f = role.methods[m.r.IntN(len(role.methods))]
 		}
 		wrote = wrote || f.write
@@ -460,7 +460,7 @@ func (m *maker) classStep(st *rawStep) {
 }
 
 // apart leaves of the methods of directories those about the trash, with an object of
-// their own, or the others: both have keys that begin with "id_", and 16.2's OSD dies
+// their own, or the others: both have keys that begin with "id_", and OSDs die
 // when what trash_list finds there is no image in the trash.
 func apart(r role, trash bool) role {
 	if trash {

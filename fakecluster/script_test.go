@@ -195,6 +195,7 @@ type stage struct {
 	next   wire.HObject      // where a listing goes on
 	events chan *wire.WatchNotify
 	write  *wire.OSDOp // the last one
+	blind  []bool      // which of its outputs differ from cluster to cluster
 }
 
 // makePool makes a pool of a kind: "" is replicated, "pool" is replicated with
@@ -401,6 +402,11 @@ func (s *stage) run(ctx context.Context, st rawStep) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		for i := range rep.Ops {
+			if i < len(s.blind) && s.blind[i] {
+				rep.Ops[i].Data = msgr2.NewData(make([]byte, rep.Ops[i].Data.Len()))
+			}
+		}
 		return s.answer(rawStep{Object: again.Object}, rep), nil
 	case "events":
 		return s.heard(ctx)
@@ -414,7 +420,10 @@ func (s *stage) run(ctx context.Context, st rawStep) (string, error) {
 		return "", err
 	}
 	if m.Flags&wire.FlagWrite != 0 {
-		s.write = m
+		s.write, s.blind = m, nil
+		for _, o := range st.Ops {
+			s.blind = append(s.blind, o.Blind)
+		}
 	}
 	out := s.answer(st, rep)
 	if st.Do == "notify" && rep.Result == 0 {

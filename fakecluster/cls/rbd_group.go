@@ -246,7 +246,9 @@ func groupSnapListOrder(o Object, in *denc.Reader) ([]byte, error) {
 		return nil, err
 	}
 	orders := map[string]uint64{}
-	if limit > 0 {
+	if limit == 0 { // an OSD asks for a page of none
+		_, _, _, err = o.OmapPage(wire.PrefixGroupSnapOrder+after, wire.PrefixGroupSnapOrder, 0)
+	} else {
 		err = each(o, wire.PrefixGroupSnapOrder, after, func(id string, v []byte) (bool, error) {
 			r := denc.NewReader(v)
 			orders[id] = r.U64()

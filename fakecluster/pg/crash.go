@@ -92,6 +92,7 @@ func (g *Group) Crash(keep func(n int) int) (kept, lost []*Write) {
 		}
 	}
 	clear(g.watched)
+	clear(g.trimmed)
 	return kept, lost
 }
 

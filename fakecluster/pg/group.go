@@ -95,7 +95,10 @@ type Group struct {
 	// watched are objects that are not there, but are watched: who begins to watch what
 	// the same vector makes and removes stays connected, and hears of the next object
 	// of that name.
-	watched     map[Name]*object
+	watched map[Name]*object
+	// trimmed has, of objects of which trimming has left nothing, the newest snapshot
+	// that they had seen. An OSD knows it for as long as it has them in its cache.
+	trimmed     map[Name]uint64
 	sorted      []*object // of objects, in listing order; nil when stale
 	version     uint64
 	userVersion uint64
@@ -123,7 +126,7 @@ func (n *NotifyIDs) next(epoch uint32) uint64 {
 func New(id wire.PG, clock Clock, ids *NotifyIDs) *Group {
 	return &Group{
 		pg: id, clock: clock, ids: ids,
-		objects: map[Name]*object{}, watched: map[Name]*object{}, dups: map[wire.ReqID]*dup{},
+		objects: map[Name]*object{}, watched: map[Name]*object{}, trimmed: map[Name]uint64{}, dups: map[wire.ReqID]*dup{},
 	}
 }
 
@@ -210,6 +213,7 @@ func (g *Group) object(n Name, hash uint32) *object {
 		if o = g.watched[n]; o == nil {
 			o = &object{name: n, hash: hash}
 		}
+		o.seq = g.trimmed[n]
 		delete(g.watched, n)
 		g.objects[n] = o
 		g.sorted = nil
@@ -233,7 +237,7 @@ func (g *Group) all() iter.Seq2[Name, *object] {
 // drop forgets an object of which nothing is left.
 func (g *Group) drop(o *object) {
 	if !o.stored() && len(o.clones) == 0 && g.objects[o.name] == o {
-		if len(o.watches) > 0 {
+		if o.head, o.seq = (content{}), 0; len(o.watches) > 0 {
 			g.watched[o.name] = o
 		}
 		delete(g.objects, o.name)

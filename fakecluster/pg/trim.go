@@ -29,9 +29,26 @@ func (g *Group) Trim(snap uint64) int {
 			gone++
 			break
 		}
-		g.drop(o)
+		seq := o.seq
+		if g.drop(o); g.objects[o.name] == nil {
+			g.noteTrimmed(o.name, seq)
+		}
 	}
 	return gone
+}
+
+// maxTrimmed is osd_pg_object_context_cache_count, how many objects an OSD keeps in
+// its cache.
+const maxTrimmed = 64
+
+func (g *Group) noteTrimmed(n Name, seq uint64) {
+	for old := range g.trimmed {
+		if len(g.trimmed) < maxTrimmed {
+			break
+		}
+		delete(g.trimmed, old)
+	}
+	g.trimmed[n] = seq
 }
 
 // HasSnap reports whether a clone is kept for the snapshot.

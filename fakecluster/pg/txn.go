@@ -364,6 +364,7 @@ func (t *txn) grew() bool { return !t.stored && t.o.stored() || t.o.head.data.Si
 func (t *txn) commit() {
 	o := t.o
 	t.makeClone()
+	delete(t.g.trimmed, o.name)
 	if n := len(o.clones); n > 0 {
 		last := o.clones[n-1]
 		overlap := last.overlap
