@@ -193,7 +193,7 @@ func (k *call) ratio(name string, set func(*osdmap.Incremental, float32)) errno.
 // monOKToStop tells whether the other monitors would be enough.
 func (k *call) monOKToStop() errno.Errno {
 	ids := k.args.list("ids")
-	if unknown := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, ok := k.c.monmap.Mons[id]; return ok }); len(unknown) > 0 && k.c.opt.release >= 20 {
+	if unknown := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, ok := k.c.monmap.Mons[id]; return ok }); len(unknown) > 0 && k.c.opt.release >= 18 {
 		return k.say(0, "invalid mon(s) specified: [%s]", strings.Join(unknown, ","))
 	}
 	left := []string{}

@@ -171,9 +171,17 @@ func (k *call) configDump() errno.Errno {
 			v := k.c.config.options[who][name]
 			o, _ := k.c.findOption(name)
 			section, mask, _ := strings.Cut(who, "/")
-			list = append(list, object{
+			entry := object{
 				{"section", section}, {"name", name}, {"value", v}, {"level", o.level()}, {"can_update_at_runtime", o.runtime()}, {"mask", mask},
-			})
+			}
+			switch kind, value, _ := strings.Cut(mask, ":"); kind {
+			case "":
+			case "class":
+				entry = append(entry, field{"device_class", value})
+			default:
+				entry = append(entry, field{"location_type", kind}, field{"location_value", value})
+			}
+			list = append(list, entry)
 			t.rows = append(t.rows, []string{k.c.indented(section), mask, o.level(), name, v, o.readOnly()})
 		}
 	}

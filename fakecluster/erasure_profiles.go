@@ -102,7 +102,7 @@ func (k *call) profileSet() errno.Errno {
 			return 0
 		case !k.args.flag("force"):
 			return k.say(errno.ErrPermission, "will not override erasure code profile %s because the existing profile %s is different from the proposed profile %s", name, profileText(old), profileText(p))
-		case k.c.opt.release >= 20 && !k.args.flag("yes_i_really_mean_it"):
+		case k.c.opt.release >= 18 && !k.args.flag("yes_i_really_mean_it"):
 			return k.say(errno.ErrPermission, "overriding erasure code profile can be DANGEROUS; add --yes-i-really-mean-it to do it anyway")
 		}
 	}

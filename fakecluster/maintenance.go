@@ -163,7 +163,10 @@ func (k *call) requireRelease() errno.Errno {
 	case want == 0:
 		return k.say(errno.ErrInvalid, "unrecognized release '%s'", name)
 	}
-	if k.c.opt.release >= 20 {
+	switch k.c.opt.release {
+	case 18:
+		return k.say(errno.ErrPermission, "require_osd_release cannot be lowered once it has been set")
+	case 20:
 		return k.say(errno.ErrPermission, "not supported for this release")
 	}
 	return k.say(errno.ErrPermission, "not supported for this release yet")
@@ -215,7 +218,7 @@ func (k *call) osdStatus() errno.Errno {
 			{"state", states}, {"write byte rate", 0}, {"write ops rate", 0},
 		})
 	}
-	if k.args.str("format") == "json" && c.opt.release >= 20 {
+	if k.args.str("format") == "json" && c.opt.release >= 18 {
 		k.out = python(object{{"OSDs", list}})
 		return 0
 	}
@@ -289,7 +292,7 @@ func (k *call) forcePools(what string) errno.Errno {
 const autoscaleDefault = "osd_pool_default_pg_autoscale_mode"
 
 func (k *call) noAutoscale(mode string) errno.Errno {
-	if k.c.opt.release >= 20 {
+	if k.c.opt.release >= 18 {
 		k.c.changeConfig("global", autoscaleDefault, &mode)
 		k.setFlag("noautoscale", mode == "off")
 		if mode == "off" {
@@ -312,7 +315,7 @@ func (k *call) noAutoscale(mode string) errno.Errno {
 }
 
 func (k *call) getNoAutoscale() errno.Errno {
-	if k.c.opt.release >= 20 {
+	if k.c.opt.release >= 18 {
 		if k.c.osdmap.HasFlag(osdmap.FlagNoAutoscale) {
 			return k.say(0, "noautoscale is on")
 		}

@@ -319,10 +319,13 @@ func (k *call) authList() errno.Errno {
 		}
 		dump = append(dump, authObject(n, ring[n]))
 	}
-	if k.plain() {
-		return 0
+	switch {
+	case !k.plain():
+		return k.json(object{{"auth_dump", dump}})
+	case k.c.opt.release < 18:
+		return k.say(0, "installed auth entries:\n")
 	}
-	return k.json(object{{"auth_dump", dump}})
+	return 0
 }
 
 func (k *call) authImport() errno.Errno {

@@ -27,6 +27,7 @@ func monManageCommands() []command {
 		}},
 		{words: "mon set-weight", run: (*call).monWeight},
 		{words: "mon set-rank", run: (*call).monRank},
+		{words: "mon set election_strategy", run: (*call).monStrategy},
 		{words: "mon_status", run: func(k *call) errno.Errno { return k.say(errno.ErrInvalid, "unrecognized command") }},
 	}
 	for _, words := range []string{"mon rm", "mon remove"} {
@@ -89,7 +90,7 @@ var monFeatureBits = map[string]uint64{
 
 func (k *call) monFeatures() errno.Errno {
 	names := k.c.monFeatureNames()
-	if k.args.flag("with_value") {
+	if v := k.args.str("with_value"); v != "" && v != "false" {
 		for i, name := range names {
 			names[i] = fmt.Sprintf("%s(%d)", name, monFeatureBits[name])
 		}
@@ -140,6 +141,23 @@ func (c *Cluster) setMons(mons map[string]wire.MonInfo) {
 	c.monmap.Mons = mons
 	c.monmap.Epoch++
 	c.pushAll("monmap")
+}
+
+// monStrategy: monitors elect by rank.
+func (k *call) monStrategy() errno.Errno {
+	name := k.args.str("strategy")
+	known := slices.Contains([]string{"classic", "disallow", "connectivity"}, name)
+	switch {
+	case !known && k.c.opt.release < 18:
+		return errno.ErrInvalid
+	case !known:
+		return k.say(errno.ErrInvalid, "(22) Invalid argument")
+	case name != "classic":
+		return k.cannot()
+	case k.c.opt.release < 18:
+		return 0
+	}
+	return k.say(0, "You are already in classic election strategy")
 }
 
 func (k *call) monRank() errno.Errno {

@@ -44,7 +44,7 @@ func TestPoolVariableRanges(t *testing.T) {
 		set("nosizechange", "0", 0, "set pool 1 nosizechange to 0"),
 		set("size", "2", 0, "set pool 1 size to 2"),
 		set("hashpspool", "0", errno.ErrPermission, "are you SURE?  this will remap all placement groups in this pool, this triggers large data movement, pass --yes-i-really-mean-it if you really do."),
-		set("target_max_bytes", "10", errno.ErrAccess, ""),
+		set("target_max_bytes", "10", errno.ErrAccess, "(13) Permission denied"),
 		set("nosuch", "1", errno.ErrNotSupported, "this fake cluster cannot do 'osd pool set' of nosuch"),
 	)
 	require.Equal(t, uint8(2), c.OSDMap().Pools[1].MinSize)
@@ -96,7 +96,7 @@ func TestMonitorsAsTheyAre(t *testing.T) {
 		asked{`{"prefix":"mon rm","name":"a"}`, errno.ErrInvalid, "error: refusing removal of last monitor a", ""},
 		asked{`{"prefix":"mon rm","name":"x"}`, 0, "mon.x does not exist or has already been removed", ""},
 		asked{`{"prefix":"mon getmap","epoch":99}`, errno.ErrNotFound, "there is no map for epoch 99", ""},
-		asked{`{"prefix":"mon feature ls","with_value":true}`, 0, "", "required: [kraken(1),luminous(2),mimic(4),osdmap-prune(8),nautilus(16),octopus(32),pacific(64),elector-pinging(128)]\n"},
+		asked{`{"prefix":"mon feature ls","with_value":"--with-value"}`, 0, "", "required: [kraken(1),luminous(2),mimic(4),osdmap-prune(8),nautilus(16),octopus(32),pacific(64),elector-pinging(128)]\n"},
 		asked{`{"prefix":"mon feature set","feature_name":"nosuch"}`, errno.ErrNotFound, "unknown feature 'nosuch'", ""},
 		asked{`{"prefix":"mon set-weight","name":"a","weight":5}`, 0, "", ""},
 		asked{`{"prefix":"mon set-rank","name":"x","rank":1}`, errno.ErrNotFound, "mon.x does not exist in monmap", ""},

@@ -124,7 +124,7 @@ func TestScrubsAndStuckGroups(t *testing.T) {
 	require.Equal(t, last, again)
 	c.StopOSD(0)
 	c.StopOSD(1)
-	ask(t, c, asked{`{"prefix":"pg dump_stuck","stuckops":["inactive"],"format":"json"}`, 0, "ok", `{"stuck_pg_stats":[]}`})
+	ask(t, c, asked{`{"prefix":"pg dump_stuck","stuckops":["inactive"],"format":"json"}`, 0, "ok", `{"pg_ready":true,"stuck_pg_stats":[]}`})
 	clock.Advance(2 * time.Minute)
 	ask(t, c, asked{`{"prefix":"pg dump_stuck","stuckops":["inactive"]}`, 0, "ok", "1.0      "},
 		asked{`{"prefix":"pg debug","debugop":"unfound_objects_exist"}`, 0, "", "FALSE\n"},

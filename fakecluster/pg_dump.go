@@ -77,7 +77,7 @@ func (c *Cluster) osdStatObjects() []object {
 	_, raw := c.total()
 	for i, groups := range c.groupsByOSD() {
 		o := append(object{{"osd", i}}, c.osdStat(1, groups, raw/uint64(max(1, len(c.osds))))...)
-		if c.opt.release < 18 {
+		if c.opt.release < 20 {
 			o = append(o, field{"network_ping_times", []string{}})
 		}
 		list = append(list, o)

@@ -121,13 +121,15 @@ func (k *told) mempools() errno.Errno {
 		"bluestore_Buffer bluestore_Extent bluestore_Blob bluestore_SharedBlob bluestore_inline_bl bluestore_fsck bluestore_txc " +
 		"bluestore_writing_deferred bluestore_writing bluefs bluefs_file_reader bluefs_file_writer buffer_anon buffer_meta osd osd_mapbl osd_pglog " +
 		"osdmap osdmap_mapping pgmap mds_co unittest_1 unittest_2")
-	if k.c.opt.release >= 20 {
+	if k.c.opt.release >= 18 {
 		for i, later := range map[string]string{
 			"bluestore_Buffer": "bluestore_cache_buffer", "bluestore_Extent": "bluestore_extent", "bluestore_Blob": "bluestore_blob",
 			"bluestore_SharedBlob": "bluestore_shared_blob",
 		} {
 			names[slices.Index(names, i)] = later
 		}
+	}
+	if k.c.opt.release >= 20 {
 		names = slices.Insert(names, slices.Index(names, "unittest_1"), "ec_extent_cache")
 	}
 	none := object{{"items", 0}, {"bytes", 0}}

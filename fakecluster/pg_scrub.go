@@ -106,11 +106,7 @@ func (k *call) pgStuck() errno.Errno {
 	}
 	k.status = "ok"
 	if !k.plain() {
-		o := object{{"stuck_pg_stats", list}}
-		if c.opt.release < 18 || len(list) > 0 {
-			o = append(object{{"pg_ready", true}}, o...)
-		}
-		return k.json(o)
+		return k.json(object{{"pg_ready", true}, {"stuck_pg_stats", list}})
 	}
 	if len(brief) > 0 {
 		k.out = pgTable(brief).text(2)

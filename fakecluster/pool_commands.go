@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rbdm/rbdm/rados/errno"
@@ -33,6 +34,7 @@ func poolCommands() []command {
 		{words: "osd pool get-quota", run: (*call).poolGetQuota},
 		{words: "osd pool mksnap", run: func(k *call) errno.Errno { return k.poolSnap(true) }},
 		{words: "osd pool rmsnap", run: func(k *call) errno.Errno { return k.poolSnap(false) }},
+		{words: "osd pool force-remove-snap", run: (*call).poolForceRemoveSnap},
 		{words: "osd pool application enable", run: (*call).appEnable},
 		{words: "osd pool application disable", run: (*call).appDisable},
 		{words: "osd pool application set", run: (*call).appSet},
@@ -82,6 +84,15 @@ func (k *call) poolCreate() errno.Errno {
 		}
 	} else if p := k.args.str("erasure_code_profile"); p != "" && rule == "" {
 		rule = p
+	} else if p != "" {
+		// Clients give the rule where the profile would be, and the objects to expect
+		// where the rule would.
+		expected, err := strconv.ParseUint(rule, 10, 63)
+		if err != nil {
+			return k.say(errno.ErrInvalid, "error parsing integer value '%s': Expected option value to be integer, got '%s'", rule, rule)
+		}
+		rule = p
+		n.edits = append(n.edits, func(p *osdmap.Pool) { p.ExpectedObjects = expected })
 	}
 	for r, name := range k.c.osdmap.Crush.RuleNames {
 		if name == rule && rule != "" {
@@ -169,7 +180,7 @@ func poolLine(m *osdmap.Map, id int64) string {
 	if len(p.Applications) > 0 {
 		s += " application " + strings.Join(slices.Sorted(maps.Keys(p.Applications)), ",")
 	}
-	if m.OSDOnly.RequireRelease >= 20 && !p.IsErasure() {
+	if m.OSDOnly.RequireRelease >= 18 && !p.IsErasure() {
 		s += fmt.Sprintf(" read_balance_score %.2f", readBalance(m, id))
 	}
 	for _, snap := range slices.Sorted(maps.Keys(p.Snaps)) {
@@ -239,14 +250,10 @@ func poolObject(m *osdmap.Map, id int64, idKey string) object {
 		o = append(o, field{"nonprimary_shards", "{}"})
 	}
 	o = append(o, field{"options", poolOptionList(p)}, field{"application_metadata", appsObject(p)})
-	if m.OSDOnly.RequireRelease < 20 || p.IsErasure() {
+	if m.OSDOnly.RequireRelease < 18 || p.IsErasure() {
 		return o
 	}
-	score := readBalance(m, id)
-	return append(o, field{"read_balance", object{
-		{"score_type", "Fair distribution"}, {"score_acting", score}, {"score_stable", score}, {"optimal_score", 1}, {"raw_score_acting", score},
-		{"raw_score_stable", score}, {"primary_affinity_weighted", 1}, {"average_primary_affinity", 1}, {"average_primary_affinity_weighted", 1},
-	}})
+	return append(o, field{"read_balance", balanceObject(m, id)})
 }
 
 func (k *call) poolList() errno.Errno {
@@ -286,6 +293,9 @@ func (k *call) poolRemove() errno.Errno {
 		return k.say(errno.ErrPermission, "pool deletion is disabled; you must unset nodelete flag for the pool first")
 	}
 	k.c.removePool(id)
+	if k.c.opt.release >= 18 && k.args.flag("yes_i_really_really_mean_it_not_faking") {
+		return k.say(0, "pool '%s' removedpool '%s' removed", name, name)
+	}
 	return k.say(0, "pool '%s' removed", name)
 }
 
@@ -335,7 +345,7 @@ func (k *call) poolVars(p *osdmap.Pool) object {
 	if p.TierOf >= 0 {
 		o = append(o, field{"hit_set_grade_decay_rate", p.HitSet.GradeDecayRate}, field{"hit_set_search_last_n", p.HitSet.SearchLastCount})
 	}
-	late := object{} // what 20.2 puts behind the flags
+	late := object{} // what 18.2 and 20.2 put behind the flags
 	for _, d := range poolOptions {
 		if d.name == "pg_num_min" {
 			o = append(o, field{"pg_autoscale_mode", autoscale(p)})
@@ -348,7 +358,7 @@ func (k *call) poolVars(p *osdmap.Pool) object {
 			if d.name == "csum_type" && k.plain() && x.Int > 0 && int(x.Int) <= len(csumTypes) {
 				f.Value = csumTypes[x.Int-1]
 			}
-			if k.c.opt.release >= 20 && (d.name == "pg_num_max" || d.name == "read_ratio") {
+			if k.c.opt.release >= 18 && (d.name == "pg_num_max" || d.name == "read_ratio") {
 				late = append(late, f)
 			} else {
 				o = append(o, f)
@@ -438,6 +448,17 @@ func (k *call) poolGetQuota() errno.Errno {
 	}
 	return k.print("quotas for pool '%s':\n  max objects: %s\n  max bytes  : %s\n", k.args.str("pool"),
 		text(p.QuotaObjects, s.Objects, "objects", " objects", countText), text(p.QuotaBytes, s.Bytes, "bytes", "", bytesText))
+}
+
+func (k *call) poolForceRemoveSnap() errno.Errno {
+	_, p, e := k.pool()
+	switch {
+	case e != 0:
+		return e
+	case !p.HasFlag(osdmap.PoolPoolSnaps):
+		return k.say(errno.ErrInvalid, "pool %s invalid snaps mode", k.args.str("pool"))
+	}
+	return k.cannot()
 }
 
 func (k *call) poolSnap(add bool) errno.Errno {

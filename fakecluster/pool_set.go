@@ -78,6 +78,30 @@ func readBalance(m *osdmap.Map, id int64) float64 {
 	return float64(most) * float64(len(primaries)) / float64(p.PGNum)
 }
 
+// balanceObject is what osd pool ls tells of that.
+func balanceObject(m *osdmap.Map, id int64) object {
+	p := m.Pools[id]
+	legs, expected := 0, int(p.PGNum)*int(p.Size)
+	for seed := range p.PGNum {
+		_, _, acting, _ := m.PGToUpActing(osdmap.PG{Pool: id, Seed: seed})
+		legs += len(acting)
+	}
+	if legs != expected && m.OSDOnly.RequireRelease >= 20 {
+		return object{
+			{"error_message", fmt.Sprintf("ERROR: pool %d has %d PG OSD legs, expected %d - Can't calculate size-optimal read balancer score", id, legs, expected)},
+			{"score_acting", 0}, {"score_stable", 0},
+		}
+	}
+	o, score := object{}, readBalance(m, id)
+	if m.OSDOnly.RequireRelease >= 20 {
+		o = append(o, field{"score_type", "Fair distribution"})
+	}
+	return append(o, object{
+		{"score_acting", score}, {"score_stable", score}, {"optimal_score", 1}, {"raw_score_acting", score}, {"raw_score_stable", score},
+		{"primary_affinity_weighted", 1}, {"average_primary_affinity", 1}, {"average_primary_affinity_weighted", 1},
+	}...)
+}
+
 // setOption returns options with one changed, ascending by key.
 func setOption(opts []osdmap.PoolOption, x osdmap.PoolOption) []osdmap.PoolOption {
 	out := slices.DeleteFunc(slices.Clone(opts), func(o osdmap.PoolOption) bool { return o.Key == x.Key })
@@ -291,7 +315,9 @@ func (k *call) poolOption(p *osdmap.Pool, name, val string) (poolChange, bool) {
 				}
 				return refuse(errno.ErrInvalid, "error parsing %s value '%s': strict_strtod: expected double, got: '%s'", word, val, val), true
 			}
-			x.Double = v
+			if x.Double = v; p == nil {
+				x.Double = float64(float32(v)) // which is how the command has it
+			}
 		}
 		if c := optionRange(p, name, val, x); c.result != 0 {
 			return c, true
@@ -355,7 +381,7 @@ const noUnit = "strict_iecstrtoll: unit prefix not recognized"
 
 // parseProblem is a problem of parseIEC as the release tells it.
 func (c *Cluster) parseProblem(problem, value string) string {
-	if problem == noUnit && c.opt.release >= 18 {
+	if problem == noUnit && c.opt.release >= 20 {
 		return problem + " '" + strings.TrimLeft(value, "-0123456789") + "' "
 	}
 	return problem

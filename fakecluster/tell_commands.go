@@ -125,7 +125,7 @@ func (k *told) monStatus() errno.Errno {
 
 func (k *told) mgrStatus() errno.Errno {
 	o := object{{"mgrmap_epoch", k.c.mgrmap.Epoch}, {"initialized", true}}
-	if k.c.opt.release >= 18 {
+	if k.c.opt.release >= 20 {
 		o = append(o, field{"pending_modules", []string{}})
 	}
 	return k.json(o)
@@ -150,9 +150,9 @@ func (k *told) sessions() errno.Errno {
 	return k.json(list)
 }
 
-// fsClient is what the manager of 16.2 says of its client of the file system.
+// fsClient is what the managers of 16.2 and 18.2 say of its client of the file system.
 func (c *Cluster) fsClient() object {
-	if c.opt.release >= 18 {
+	if c.opt.release >= 20 {
 		return object{}
 	}
 	addr := object{{"type", "v1"}, {"addr", "127.0.0.1:0"}, {"nonce", c.started.Unix() % 1e6}}
@@ -182,13 +182,13 @@ const (
 	benchSeconds  = 30
 )
 
-// bench writes to memory, as the OSD's store does, what is forgotten at once. From 18.2 on
+// bench writes to memory, as the OSD's store does, what is forgotten at once. In 20.2
 // an OSD wants to empty its cache first, which one whose store is memory cannot.
 func (k *told) bench() errno.Errno {
 	count, size := k.args.number("count", 1<<30), k.args.number("size", 4<<20)
 	most := size * benchMaxIOPS * benchSeconds
 	switch {
-	case k.c.opt.release >= 18 && (size <= 0 || count <= 0):
+	case k.c.opt.release >= 20 && (size <= 0 || count <= 0):
 		return k.say(errno.ErrInvalid, "block size and/or count of Bytes to write not specified")
 	case size > benchMaxBlock:
 		return k.say(errno.ErrInvalid, "block 'size' values are capped at %s. If you wish to use a higher value, please adjust 'osd_bench_max_block_size'", bytesText(benchMaxBlock))
@@ -200,7 +200,7 @@ func (k *told) bench() errno.Errno {
 		return k.say(errno.ErrInvalid, "'count' values greater than %d for a block size of %s, assuming %s/s, for %d seconds, can cause ill effects on osd.  Please adjust 'osd_bench_large_size_max_throughput' with a higher value if you wish to use a higher 'count'.",
 			benchMaxBytes*benchSeconds, bytesText(uint64(size)), bytesText(benchMaxBytes), benchSeconds)
 	}
-	if k.c.opt.release >= 18 {
+	if k.c.opt.release >= 20 {
 		return k.noFlush()
 	}
 	k.c.mu.Unlock()
@@ -304,7 +304,7 @@ func (k *told) scrubReservations() errno.Errno {
 	v, _, _ := k.value("osd_max_scrubs")
 	most, _ := strconv.Atoi(v)
 	o := object{{"scrubs_local", 0}}
-	if k.c.opt.release < 18 {
+	if k.c.opt.release < 20 {
 		return k.json(append(o, field{"scrubs_remote", 0}, field{"osd_max_scrubs", most}))
 	}
 	return k.json(append(o, field{"osd_max_scrubs", most}, field{"remote_scrub_reservations", object{

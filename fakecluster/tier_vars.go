@@ -13,7 +13,7 @@ import (
 // kept here, are refused.
 func (k *call) tierChange(p *osdmap.Pool, name, val string) poolChange {
 	if p.TierOf < 0 {
-		return poolChange{result: errno.ErrAccess}
+		return refuse(errno.ErrAccess, "(13) Permission denied")
 	}
 	if strings.HasSuffix(name, "_ratio") {
 		f, err := strconv.ParseFloat(val, 64)

@@ -32,10 +32,10 @@ RULES = [(re.compile(a), b) for a, b in [
     (r'\bnotify_id \d+ from \d+', 'notify_id N from N'),
     (r'\b(benchmark_data_\w+_)\d+', r'\1N'),
     # Python that writes into a pipe which is closed, or not yet.
-    (r'Exception ignored [^\n]*sys.stdout[^\n]*\nBrokenPipeError: [^\n]*\n', ''),
+    (r'Exception ignored [^\n]*stdout[^\n]*\nBrokenPipeError: [^\n]*\n', ''),
     (r'WARNING: [^\n]*\n', ''),
     # What a client that ends while it connects sometimes says.
-    (r'[^\n]* (ERROR: usage keys is null|cephx: verify_reply|monclient: )[^\n]*\n', ''),
+    (r'[^\n]* (ERROR: usage keys is null|cephx: verify_reply|cephx: failed to decrypt|monclient: )[^\n]*\n', ''),
     (r'\b(hdd|ssd)\b', 'CLASS'),
     (r'\d{4}\.\d\d\.\d\d \d\d:\d\d:\d\d', 'TIME'),
     (r'TIME:\d{6}\+0000', 'TIME'),
@@ -109,6 +109,7 @@ def plain(s, mark):
     if mark == '^':
         s = '\n'.join(sorted(s.splitlines()))
     if mark in ('~', '?'):
+        s = re.sub(r'\b(\d+[smhdw])+\b', 'N', s)
         s = re.sub(r'\d+(\.\d+)?(e[+-]\d+)?( ?[KMGTP]?i?B)?', 'N', s)
         s = re.sub(r'[ \t]+', ' ', s)
         s = re.sub(r'(?m)^ | $', '', s)
