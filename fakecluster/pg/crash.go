@@ -93,6 +93,7 @@ func (g *Group) Crash(keep func(n int) int) (kept, lost []*Write) {
 	}
 	clear(g.watched)
 	clear(g.trimmed)
+	g.trimmedLast = nil
 	return kept, lost
 }
 

@@ -99,6 +99,7 @@ type Group struct {
 	// trimmed has, of objects of which trimming has left nothing, the newest snapshot
 	// that they had seen. An OSD knows it for as long as it has them in its cache.
 	trimmed     map[Name]uint64
+	trimmedLast []Name    // of trimmed, the last ones last
 	sorted      []*object // of objects, in listing order; nil when stale
 	version     uint64
 	userVersion uint64

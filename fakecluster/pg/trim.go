@@ -42,13 +42,14 @@ func (g *Group) Trim(snap uint64) int {
 const maxTrimmed = 64
 
 func (g *Group) noteTrimmed(n Name, seq uint64) {
-	for old := range g.trimmed {
-		if len(g.trimmed) < maxTrimmed {
-			break
-		}
-		delete(g.trimmed, old)
+	if _, known := g.trimmed[n]; !known {
+		g.trimmedLast = append(g.trimmedLast, n)
 	}
 	g.trimmed[n] = seq
+	for len(g.trimmedLast) > maxTrimmed {
+		delete(g.trimmed, g.trimmedLast[0])
+		g.trimmedLast = g.trimmedLast[1:]
+	}
 }
 
 // HasSnap reports whether a clone is kept for the snapshot.
