@@ -29,6 +29,7 @@ type maker struct {
 	keyed         bool // the step under way sets keys
 	asked         bool // the step under way reads an omap's header
 	removed       bool // the step under way removes or replaces the object
+	rolled        bool // the step under way rolls the object back
 	alone         bool // the step under way has but one operation
 	blank         bool // the step under way must not find data: see classStep
 	object        string
@@ -239,7 +240,7 @@ func (m *maker) context(st *rawStep) {
 
 func (m *maker) vector(st *rawStep) {
 	m.blank = false
-	m.writes, m.reads, m.copied, m.keyed, m.asked, m.removed, m.object = false, false, false, false, false, false, st.Object
+	m.writes, m.reads, m.copied, m.keyed, m.asked, m.removed, m.rolled, m.object = false, false, false, false, false, false, false, st.Object
 	n := 1
 	if m.chance(50) {
 		n = 1 + m.r.IntN(5)

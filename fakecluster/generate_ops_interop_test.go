@@ -85,6 +85,11 @@ func (m *maker) writeOp() rawOp {
 	case 17:
 		return named("omaprm", wire.OpOmapRmKeys, nil, wire.AppendStringSet(nil, m.keys()))
 	case 18:
+		if m.rolled {
+			// BlueStore clears the keys that it had before, not those that the
+			// rollback brings: they come back with the next one that is set.
+			return rawOp{Name: "create", Code: wire.OpCreate}
+		}
 		return rawOp{Name: "omapclear", Code: wire.OpOmapClear}
 	case 19:
 		m.keyed = true
@@ -106,7 +111,7 @@ func (m *maker) writeOp() rawOp {
 		if m.snaps == 0 || m.removed || m.rel < 20 && !m.alone {
 			return rawOp{Name: "create", Code: wire.OpCreate}
 		}
-		m.removed = true
+		m.removed, m.rolled = true, true
 		at := m.r.IntN(m.snaps)
 		return rawOp{Name: "rollback", Code: wire.OpRollback, Snap: &at}
 	case 23:

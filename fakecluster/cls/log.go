@@ -21,13 +21,13 @@ func logMethods() map[string]method {
 
 // logHeader returns the header; one that does not decode is as far as it does.
 func logHeader(o Object) (h log.Header) {
+	o.Nested(1)
 	h.Decode(denc.NewReader(o.OmapHeader()))
 	return h
 }
 
 func logAdd(o Object, op log.Add) ([]byte, error) {
 	h := logHeader(o)
-	o.Nested(1)
 	for _, e := range op.Entries {
 		e.Time = realTime(e.Time)
 		at := e.Time
@@ -66,6 +66,7 @@ func logList(o Object, op log.List) ([]byte, error) {
 		limit = min(limit, uint64(op.Max))
 	}
 	var p log.Page
+	o.Nested(1)
 	keys, values, more, err := o.OmapPage(after, log.Prefix, limit)
 	if err != nil {
 		return nil, err
@@ -87,6 +88,7 @@ func logList(o Object, op log.List) ([]byte, error) {
 // trimRange removes the keys from the first above after up to end, without end:
 // ErrNoData when there are none.
 func trimRange(o Object, after, end string) error {
+	o.Nested(1)
 	keys, _, _, err := o.OmapPage(after, "", 1)
 	if err != nil {
 		return err
@@ -94,6 +96,7 @@ func trimRange(o Object, after, end string) error {
 	if len(keys) == 0 || end < keys[0] {
 		return errno.ErrNoData
 	}
+	o.Nested(1)
 	o.RemoveOmapRange(keys[0], end)
 	return nil
 }
