@@ -108,7 +108,8 @@ func (m *maker) writeOp() rawOp {
 		w.SetWriteSame(wire.WriteSameArg{Off: m.off(), Len: uint64(n*m.r.IntN(8) + pick(m, 0, 0, 0, 1)), DataLen: uint64(n)})
 		return rawOp{Name: "writesame", Code: wire.OpWriteSame, Union: even(trim(w)), Data: fill(m.letter(), n)}
 	case 22:
-		if m.snaps == 0 || m.removed || m.rel < 20 && !m.alone {
+		// With a write to a part of a stripe it crashes 20.2's OSD in erasure coded pools.
+		if m.snaps == 0 || m.removed || (m.rel < 20 || m.erasure()) && !m.alone {
 			return rawOp{Name: "create", Code: wire.OpCreate}
 		}
 		m.removed, m.rolled = true, true
