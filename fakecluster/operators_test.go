@@ -3,6 +3,7 @@ package fakecluster
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -141,4 +142,25 @@ func TestNoAutoscale(t *testing.T) {
 		asked{`{"prefix":"osd pool unset noautoscale"}`, 0, "noautoscale is unset, all pools now back to its previous mode", ""},
 		asked{`{"prefix":"osd pool get noautoscale"}`, 0, "noautoscale is off", ""})
 	require.Equal(t, mode, c.OSDMap().Pools[1].AutoscaleMode)
+}
+
+// TestToldOfWhatIs: what is told of OSDs, clients and the manager is how they are.
+func TestToldOfWhatIs(t *testing.T) {
+	c := New(t, InProcess(), OSDs(1))
+	ask(t, c, asked{`{"prefix":"osd primary-affinity","id":"0","weight":0.5}`, 0, "set osd.0 primary-affinity to 0.5 (8327682)", ""},
+		asked{`{"prefix":"osd tree"}`, 0, "", "  0.50000\n"},
+		asked{`{"prefix":"node ls","type":"mgr"}`, 0, "", `"host0"`})
+	e, status, _ := c.execTold("osd.0", []string{`{"prefix":"dump_historic_ops"}`}, true)
+	require.Equal(t, errno.ErrNotSupported, e)
+	require.Equal(t, "this fake cluster cannot do 'dump_historic_ops'", status)
+	before := c.election.epoch
+	e, _, _ = c.execTold("mon.a", []string{`{"prefix":"quorum enter"}`}, true)
+	require.Zero(t, e)
+	require.Eventually(t, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.election.epoch > before && c.election.quorate.Load()
+	}, time.Minute, time.Millisecond)
+	c.StopMgr()
+	ask(t, c, asked{`{"prefix":"mgr metadata","who":"x"}`, errno.ErrNotFound, "mgr.x does not exist", ""}, asked{`{"prefix":"features"}`, 0, "", `"client": []`})
 }

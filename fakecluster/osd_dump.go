@@ -96,13 +96,18 @@ func sortedAddrs(m map[entity.Addr]denc.Time) []entity.Addr {
 	return slices.SortedFunc(maps.Keys(m), func(a, b entity.Addr) int { return strings.Compare(a.String(), b.String()) })
 }
 
+// affinityOf returns how much of its share an OSD is the primary for.
+func affinityOf(m *osdmap.Map, id int32) float64 {
+	if int(id) < len(m.Affinity) {
+		return float64(m.Affinity[id]) / float64(osdmap.DefaultAffinity)
+	}
+	return 1
+}
+
 // osdObject is an OSD's entry in osd dump.
 func osdObject(m *osdmap.Map, i int) object {
 	d := m.OSDOnly.OSDs[i]
-	affinity := 1.0
-	if i < len(m.Affinity) {
-		affinity = float64(m.Affinity[i]) / float64(osdmap.DefaultAffinity)
-	}
+	affinity := affinityOf(m, int32(i))
 	state := osdStates(m, int32(i))
 	plain := func(v entity.AddrVec) string {
 		if len(v) == 0 {
@@ -230,9 +235,9 @@ func (k *call) osdTree() errno.Errno {
 			w := float64(m.Weight[id]) / float64(osdmap.InWeight)
 			nodes = append(nodes, object{
 				{"id", id}, {"device_class", deviceClass}, {"name", fmt.Sprintf("osd.%d", id)}, {"type", "osd"}, {"type_id", 0}, {"crush_weight", 1.0},
-				{"depth", 2}, {"pool_weights", object{}}, {"exists", 1}, {"status", status}, {"reweight", w}, {"primary_affinity", 1},
+				{"depth", 2}, {"pool_weights", object{}}, {"exists", 1}, {"status", status}, {"reweight", w}, {"primary_affinity", affinityOf(m, id)},
 			})
-			t.rows = append(t.rows, []string{fmt.Sprint(id), deviceClass, "1.00000", fmt.Sprintf("        osd.%d", id), status, fmt.Sprintf("%.5f", w), "1.00000"})
+			t.rows = append(t.rows, []string{fmt.Sprint(id), deviceClass, "1.00000", fmt.Sprintf("        osd.%d", id), status, fmt.Sprintf("%.5f", w), fmt.Sprintf("%.5f", affinityOf(m, id))})
 		}
 	}
 	if states := k.args.list("states"); len(states) > 0 {

@@ -105,7 +105,11 @@ func (k *call) nodeList() errno.Errno {
 	for _, o := range k.c.osds {
 		osds = append(osds, field{fmt.Sprintf("host%d", o.id), []int32{o.id}})
 	}
-	all := object{{"mon", mons}, {"osd", osds}, {"mgr", object{{"host0", []string{"x"}}}}}
+	mgrs := object{}
+	if k.c.mgrmap.ActiveGID != 0 {
+		mgrs = object{{"host0", []string{"x"}}}
+	}
+	all := object{{"mon", mons}, {"osd", osds}, {"mgr", mgrs}}
 	if t := k.args.str("type"); t != "" && t != "all" {
 		for _, f := range all {
 			if f.Key == t {
@@ -140,7 +144,12 @@ func (c *Cluster) monMetadataList() []object {
 	return list
 }
 
-func (c *Cluster) mgrMetadataList() []object { return []object{c.daemonMetadata("x", &c.mgr.daemon)} }
+func (c *Cluster) mgrMetadataList() []object {
+	if c.mgrmap.ActiveGID == 0 {
+		return []object{}
+	}
+	return []object{c.daemonMetadata("x", &c.mgr.daemon)}
+}
 
 func (k *call) monMetadata() errno.Errno {
 	list := k.c.monMetadataList()
@@ -156,13 +165,15 @@ func (k *call) monMetadata() errno.Errno {
 }
 
 func (k *call) mgrMetadata() errno.Errno {
-	o := k.c.daemonMetadata("x", &k.c.mgr.daemon)
-	if who := k.args.str("who"); who == "x" {
-		return k.json(o)
-	} else if who != "" {
+	list := k.c.mgrMetadataList()
+	switch who := k.args.str("who"); {
+	case who == "":
+		return k.json(list)
+	case who == "x" && len(list) == 1:
+		return k.json(list[0])
+	default:
 		return k.say(errno.ErrNotFound, "mgr.%s does not exist", who)
 	}
-	return k.json([]object{o})
 }
 
 func (k *call) logLast() errno.Errno {

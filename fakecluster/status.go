@@ -164,15 +164,28 @@ func (k *call) versions() errno.Errno {
 func (k *call) featureList() errno.Errno { return k.json(k.c.featureMap()) }
 
 func (c *Cluster) featureMap() object {
-	release := "luminous"
-	if c.opt.release >= 20 {
-		release = "squid"
+	group := func(counts map[uint64]int) []object {
+		list := []object{}
+		for _, mask := range slices.Sorted(maps.Keys(counts)) {
+			release := "luminous"
+			if mask&osdmap.FeatureTentacle != 0 {
+				release = "squid"
+			}
+			list = append(list, object{{"features", fmt.Sprintf("%#x", mask)}, {"release", release}, {"num", counts[mask]}})
+		}
+		return list
 	}
-	one := func(n int) []object {
-		return []object{{{"features", fmt.Sprintf("%#x", c.features())}, {"release", release}, {"num", n}}}
+	own := func(n int) []object { return group(map[uint64]int{c.features(): n}) }
+	clients := map[uint64]int{}
+	for s := range c.sessions {
+		clients[s.conn.Features()]++
 	}
 	_, up, _ := c.osdCounts()
-	return object{{"mon", one(len(c.mons))}, {"osd", one(up)}, {"client", one(len(c.sessions))}, {"mgr", one(1)}}
+	o := object{{"mon", own(len(c.quorum()))}, {"osd", own(up)}, {"client", group(clients)}}
+	if c.mgrmap.ActiveGID != 0 {
+		o = append(o, field{"mgr", own(1)})
+	}
+	return o
 }
 
 func addrVecObject(v entity.AddrVec) object {

@@ -16,59 +16,57 @@ import (
 // toldHandlers are the commands that daemons can be told and that do something
 // here, by their words. read-only.
 var toldHandlers = map[string]func(*told) errno.Errno{
-	"version":                       (*told).version,
-	"git_version":                   (*told).gitVersion,
-	"help":                          (*told).help,
-	"status":                        (*told).daemonStatus,
-	"mon_status":                    (*told).monStatus,
-	"mgr_status":                    (*told).mgrStatus,
-	"sessions":                      (*told).sessions,
-	"config get":                    (*told).configGet,
-	"config set":                    (*told).configSet,
-	"config unset":                  (*told).configUnset,
-	"config show":                   (*told).configShow,
-	"config diff":                   (*told).configDiff,
-	"config help":                   (*told).configHelp,
-	"config diff get":               (*told).configDiff,
-	"injectargs":                    (*told).injectArgs,
-	"injectfull":                    (*told).injectFull,
-	"bench":                         (*told).bench,
-	"cache drop":                    (*told).cacheDrop,
-	"cache status":                  (*told).cacheStatus,
-	"cluster_log":                   (*told).clusterLog,
-	"compact":                       (*told).compact,
-	"dump_blocklist":                (*told).dumpBlocklist,
-	"dump_mempools":                 (*told).mempools,
-	"dump_watchers":                 (*told).dumpWatchers,
-	"dump_ops_in_flight":            (*told).opsInFlight,
-	"ops":                           (*told).opsInFlight,
-	"dump_historic_ops":             (*told).historicOps,
-	"dump_historic_ops_by_duration": (*told).historicOps,
-	"dump_historic_slow_ops":        (*told).slowOps,
-	"dump_blocked_ops":              (*told).blockedOps,
-	"dump_blocked_ops_count":        (*told).blockedCount,
-	"dump_pg_recovery_stats":        func(k *told) errno.Errno { return k.json([]string{}) },
-	"dump_pool_statfs":              (*told).poolStatfs,
-	"dump_scrub_reservations":       (*told).scrubReservations,
-	"flush_journal":                 (*told).nothing, // what was answered is in the store
-	"dump_recovery_reservations":    (*told).reservations,
-	"reset_pg_recovery_stats":       (*told).nothing, // nothing is ever recovered
-	"dump_osd_network":              (*told).network,
-	"flush_pg_stats":                (*told).flushStats,
-	"get_latest_osdmap":             (*told).nothing,
-	"get_mapped_pools":              (*told).mappedPools,
-	"list_devices":                  func(k *told) errno.Errno { return k.json([]string{}) },
-	"log flush":                     func(k *told) errno.Errno { return k.json(object{}) },
-	"log dump":                      func(k *told) errno.Errno { return k.json(object{}) },
-	"log reopen":                    func(k *told) errno.Errno { return k.json(object{}) },
-	"objecter_requests":             (*told).objecterRequests,
-	"perf reset":                    (*told).perfReset,
-	"send_beacon":                   (*told).nothing,
-	"smart":                         func(k *told) errno.Errno { return k.print("{\n}\n") },
-	"trim stale osdmaps":            (*told).nothing,
-	"quorum enter":                  func(k *told) errno.Errno { return k.print("started responding to quorum, initiated new election\n") },
-	"pg":                            (*told).queryPG,
-	"query":                         (*told).queryPG,
+	"version":                    (*told).version,
+	"git_version":                (*told).gitVersion,
+	"help":                       (*told).help,
+	"status":                     (*told).daemonStatus,
+	"mon_status":                 (*told).monStatus,
+	"mgr_status":                 (*told).mgrStatus,
+	"sessions":                   (*told).sessions,
+	"config get":                 (*told).configGet,
+	"config set":                 (*told).configSet,
+	"config unset":               (*told).configUnset,
+	"config show":                (*told).configShow,
+	"config diff":                (*told).configDiff,
+	"config help":                (*told).configHelp,
+	"config diff get":            (*told).configDiff,
+	"injectargs":                 (*told).injectArgs,
+	"injectfull":                 (*told).injectFull,
+	"bench":                      (*told).bench,
+	"cache drop":                 (*told).cacheDrop,
+	"cache status":               (*told).cacheStatus,
+	"cluster_log":                (*told).clusterLog,
+	"compact":                    (*told).compact,
+	"dump_blocklist":             (*told).dumpBlocklist,
+	"dump_mempools":              (*told).mempools,
+	"dump_watchers":              (*told).dumpWatchers,
+	"dump_ops_in_flight":         (*told).opsInFlight,
+	"ops":                        (*told).opsInFlight,
+	"dump_historic_slow_ops":     (*told).slowOps,
+	"dump_blocked_ops":           (*told).blockedOps,
+	"dump_blocked_ops_count":     (*told).blockedCount,
+	"dump_pg_recovery_stats":     func(k *told) errno.Errno { return k.json([]string{}) },
+	"dump_pool_statfs":           (*told).poolStatfs,
+	"dump_scrub_reservations":    (*told).scrubReservations,
+	"flush_journal":              (*told).nothing, // what was answered is in the store
+	"dump_recovery_reservations": (*told).reservations,
+	"reset_pg_recovery_stats":    (*told).nothing, // nothing is ever recovered
+	"dump_osd_network":           (*told).network,
+	"flush_pg_stats":             (*told).flushStats,
+	"get_latest_osdmap":          (*told).nothing,
+	"get_mapped_pools":           (*told).mappedPools,
+	"list_devices":               func(k *told) errno.Errno { return k.json([]string{}) },
+	"log flush":                  func(k *told) errno.Errno { return k.json(object{}) },
+	"log dump":                   func(k *told) errno.Errno { return k.json(object{}) },
+	"log reopen":                 func(k *told) errno.Errno { return k.json(object{}) },
+	"objecter_requests":          (*told).objecterRequests,
+	"perf reset":                 (*told).perfReset,
+	"send_beacon":                (*told).nothing,
+	"smart":                      func(k *told) errno.Errno { return k.print("{\n}\n") },
+	"trim stale osdmaps":         (*told).nothing,
+	"quorum enter":               (*told).quorumEnter,
+	"pg":                         (*told).queryPG,
+	"query":                      (*told).queryPG,
 }
 
 func (k *told) nothing() errno.Errno { return 0 }
@@ -131,6 +129,12 @@ func (k *told) mgrStatus() errno.Errno {
 	return k.json(o)
 }
 
+// quorumEnter lets the monitors elect again. None has left the quorum by being told to.
+func (k *told) quorumEnter() errno.Errno {
+	k.c.wg.Go(k.c.elect)
+	return k.print("started responding to quorum, initiated new election\n")
+}
+
 // sessions lists who is connected to a monitor.
 func (k *told) sessions() errno.Errno {
 	list := []object{}
@@ -143,7 +147,7 @@ func (k *told) sessions() errno.Errno {
 			{"name", s.conn.PeerName().String()}, {"entity_name", s.user.String()}, {"addrs", addrVecObject(entity.AddrVec{a})},
 			{"socket_addr", object{{"type", "none"}, {"addr", a.IP.String()}, {"nonce", a.Nonce}}}, {"con_type", "client"},
 			{"con_features", s.conn.Features()}, {"con_features_hex", fmt.Sprintf("%x", s.conn.Features())}, {"con_features_release", "luminous"},
-			{"open", true}, {"caps", object{{"text", "allow *"}}}, {"authenticated", true}, {"global_id", s.conn.PeerName().Num},
+			{"open", true}, {"caps", object{{"text", s.auth.Caps(entity.TypeMon)}}}, {"authenticated", true}, {"global_id", s.conn.PeerName().Num},
 			{"global_id_status", "new_ok"}, {"osd_epoch", k.c.osdmap.Epoch}, {"remote_host", ""},
 		})
 	}
@@ -277,10 +281,6 @@ func addrObject(a entity.Addr) object {
 }
 
 func (k *told) opsInFlight() errno.Errno { return k.json(object{{"ops", []string{}}, {"num_ops", 0}}) }
-
-func (k *told) historicOps() errno.Errno {
-	return k.json(object{{"size", 20}, {"duration", 600}, {"ops", []string{}}})
-}
 
 func (k *told) slowOps() errno.Errno {
 	return k.json(object{{"num to keep", 20}, {"threshold to keep", 10}, {"Ops", []string{}}})
