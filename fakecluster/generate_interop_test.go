@@ -302,7 +302,7 @@ func (m *maker) mend(st *rawStep) {
 			cut = true
 		}
 		wrong = wrong || bad
-		if c := o.Code; wrote && e.Off == 0 && (c == wire.OpRead || c == wire.OpChecksum || c == wire.OpCmpExt) {
+		if c := o.Code; wrote && e.Off == 0 && (c == wire.OpRead || c == wire.OpSparseRead || c == wire.OpChecksum || c == wire.OpCmpExt) {
 			w.Union[0] = 1
 			o.Union = even(trim(w))
 		}

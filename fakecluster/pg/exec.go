@@ -400,7 +400,7 @@ func (t *txn) writeExtent(e wire.Extent, d msgr2.Data) (result int32, n uint64) 
 
 // oldWritesEnd is the first release in which writes that do not know of the last
 // truncation, and lie behind the end, do not make the object larger.
-const oldWritesEnd = 20
+const oldWritesEnd = 18
 
 // beforeEnd cuts a write whose writer does not know of the object's last truncation.
 func (t *txn) beforeEnd(e wire.Extent) wire.Extent {

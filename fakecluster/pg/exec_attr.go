@@ -120,7 +120,7 @@ func compareXattr(stored, value []byte, a wire.XattrArg, release int) int32 {
 
 // plainNumbers is the release from which on a number in an attribute begins with a
 // digit and fits; without a value it is 0.
-const plainNumbers = 20
+const plainNumbers = 18
 
 // leadingNumber reads a number as OSDs do: what does not belong to it ends it.
 // Those of old read it as C's atoll does.
