@@ -138,7 +138,7 @@ func Standard(release int) *Registry {
 	r.classes[refcount.Class] = refcountMethods()
 	r.classes[log.Class] = logMethods()
 	r.classes[timeindex.Class] = timeindexMethods()
-	r.classes[user.Class] = userMethods()
+	r.classes[user.Class] = userMethods(release)
 	r.classes[cmpomap.Class] = cmpomapMethods()
 	r.classes[cas.Class] = casMethods()
 	r.classes[otp.Class] = otpMethods()

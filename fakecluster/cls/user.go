@@ -6,7 +6,7 @@ import (
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
-func userMethods() map[string]method {
+func userMethods(release int) map[string]method {
 	return map[string]method{
 		user.MethodSetBuckets:    write(taking(userSetBuckets)),
 		user.MethodCompleteSync:  write(taking(userCompleteSync)),
@@ -14,7 +14,7 @@ func userMethods() map[string]method {
 		user.MethodListBuckets:   read(taking(userListBuckets)),
 		user.MethodGetHeader:     read(taking(userGetHeader)),
 		user.MethodResetStats:    write(taking(userResetStats)),
-		user.MethodResetStats2:   write(taking(userResetStats2)),
+		user.MethodResetStats2:   write(taking(userResetStats2(release))),
 		user.MethodAccountAdd:    write(taking(accountAdd)).from(20),
 		user.MethodAccountGet:    read(taking(accountGet)).from(20),
 		user.MethodAccountRemove: write(taking(accountRemove)).from(20),
@@ -196,18 +196,22 @@ func userResetStats(o Object, op user.At) ([]byte, error) {
 }
 
 // userResetStats2 does one page a call. As in Ceph the sums of the pages before
-// it, which the argument has, do not count.
-func userResetStats2(o Object, op user.Reset) ([]byte, error) {
-	var u user.ResetResult
-	var err error
-	if u.Stats, u.Marker, u.Truncated, err = sumBuckets(o, op.Marker); err != nil {
-		return nil, err
+// it, which the argument has, do not count. 16.2 says where the last page ends, too.
+func userResetStats2(release int) func(o Object, op user.Reset) ([]byte, error) {
+	return func(o Object, op user.Reset) ([]byte, error) {
+		var u user.ResetResult
+		var err error
+		if u.Stats, u.Marker, u.Truncated, err = sumBuckets(o, op.Marker); err != nil {
+			return nil, err
+		}
+		if !u.Truncated {
+			if release > 16 {
+				u.Marker = ""
+			}
+			o.SetOmapHeader(user.Header{Stats: u.Stats, Update: realTime(op.Time)}.Append(nil))
+		}
+		return u.Append(nil), nil
 	}
-	if !u.Truncated {
-		u.Marker = ""
-		o.SetOmapHeader(user.Header{Stats: u.Stats, Update: realTime(op.Time)}.Append(nil))
-	}
-	return u.Append(nil), nil
 }
 
 // accountKey is a resource's key: names differ by more than their case.

@@ -91,10 +91,8 @@ func (o *Omap) From(first string) iter.Seq2[string, []byte] {
 	}
 }
 
-// After yields the pairs whose key is above after, ascending.
+// After yields the pairs whose key is above after, ascending: never the key "", which is
+// above none.
 func (o *Omap) After(after string) iter.Seq2[string, []byte] {
-	if after == "" {
-		return o.From("")
-	}
 	return o.From(after + "\x00")
 }
