@@ -64,7 +64,7 @@ fake-python: ## Ceph's Python bindings on a fake and on a real cluster: every an
 	scripts/fake-python 16 20
 
 fake-bodies: ## our own tests of all clients on a fake and on a real cluster: all pass on both (root, Debian)
-	scripts/fake-bodies 16 20
+	scripts/fake-bodies 16 18 20
 
 fake-ceph: ## the ceph and rados programs on a fake and on a real cluster: every line the same (root, Debian)
 	scripts/fake-ceph 16 20
