@@ -119,7 +119,7 @@ func (t *txn) shardRead(op *wire.Op, whole bool) (msgr2.Data, int32) {
 		}
 		none := wire.SparseReadOutput{}
 		out := none.Encode()
-		if t.req.Release < sparseEnds {
+		if t.req.Release < wholeSparse {
 			out = out.Slice(0, 4) // only that there are no extents
 		}
 		return out, 0
@@ -143,6 +143,10 @@ func (t *txn) shardRead(op *wire.Op, whole bool) (msgr2.Data, int32) {
 	out := wire.SparseReadOutput{Extents: []wire.Range{{Off: e.Off, Len: n}}, Data: d}
 	return out.Encode(), 0
 }
+
+// wholeSparse is the first release in which a sparse read of shards that finds nothing
+// has its data, of 0 bytes, in the answer.
+const wholeSparse = 20
 
 // shards reads what the store has.
 func (t *txn) shards(off, n uint64) (msgr2.Data, int32) {
