@@ -18,7 +18,7 @@ const (
 	// FeaturesAll are those that class rbd knows.
 	FeaturesAll uint64 = 1<<12 - 1
 	// FeaturesIncompatible must be known to read an image.
-	FeaturesIncompatible = FeatureLayering | FeatureStriping | FeatureDataPool
+	FeaturesIncompatible = FeatureLayering | FeatureStriping | FeatureDataPool | FeatureDirtyCache
 	// FeaturesWriteIncompatible must be known to write it.
 	FeaturesWriteIncompatible = FeaturesIncompatible | FeatureExclusiveLock | FeatureObjectMap | FeatureFastDiff |
 		FeatureDeepFlatten | FeatureJournaling | FeatureOperations | FeatureMigrating | FeatureNonPrimary
