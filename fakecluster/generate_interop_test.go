@@ -286,7 +286,7 @@ func (m *maker) vector(st *rawStep) {
 // repair the object. Reads of what is written are not to be of the whole, and writes
 // of the other kind are followed by something that makes the OSD forget the checksum.
 func (m *maker) mend(st *rawStep) {
-	wrote, wrong, cut := false, false, false
+	wrote, wrong, cut, copied := false, false, false, false
 	for i := range st.Ops {
 		o := &st.Ops[i]
 		w := wire.Op{}
@@ -300,6 +300,16 @@ func (m *maker) mend(st *rawStep) {
 				continue
 			}
 			cut = true
+		}
+		if m.kind == "overwrites" && m.rel < 20 {
+			// Nor do they live when a vector copies something and then writes to a part.
+			if copied && (o.Code == wire.OpWrite || o.Code == wire.OpAppend || o.Code == wire.OpWriteSame) {
+				*o = rawOp{Name: "create", Code: wire.OpCreate}
+				continue
+			}
+			if c := o.Code; c == wire.OpCopyFrom || c == wire.OpCopyFrom2 || c == wire.OpRollback {
+				copied, cut = true, true // what cuts afterwards writes, too
+			}
 		}
 		wrong = wrong || bad
 		if c := o.Code; wrote && e.Off == 0 && (c == wire.OpRead || c == wire.OpSparseRead || c == wire.OpChecksum || c == wire.OpCmpExt) {
