@@ -92,6 +92,9 @@ type commandSets map[string]*commandSet
 
 const takesMgr = "g"
 
+// firstOfModules is the first command of a module of the manager.
+const firstOfModules = "alerts send"
+
 // setsOf reads a release's commands, once for all clusters. read-only.
 var setsOf = map[int]func() commandSets{
 	16: sync.OnceValue(func() commandSets { return readCommands("16") }),
@@ -124,6 +127,10 @@ func readCommands(release string) commandSets {
 			lists[takesMgr] = append(lists[takesMgr], s)
 		}
 	}
+	// The manager names what its modules take before what it takes itself.
+	own := lists[takesMgr]
+	at := max(0, slices.IndexFunc(own, func(s signature) bool { return s.words == firstOfModules }))
+	lists[takesMgr] = slices.Concat(own[at:], own[:at])
 	sets := commandSets{}
 	for taker, list := range lists {
 		sets[taker] = newCommandSet(list)

@@ -63,6 +63,9 @@ func TestDescriptionsByFeatures(t *testing.T) {
 		set := setsOf[x.release]()[x.taker]
 		require.Contains(t, string(set.describedTo(x.features)), `{"sig":`+x.want+`,"help":`, "%d %s", x.release, x.words)
 	}
+	for _, sets := range setsOf {
+		require.Contains(t, string(sets()[takesMgr].described()), `{"cmd000":{"sig":["alerts","send"],`)
+	}
 	for release, want := range map[int]bool{16: false, 18: true, 20: true} {
 		c := New(t, InProcess(), OSDs(1), Release(release))
 		for _, daemon := range []string{"osd.0", "mon.a", "mgr.x"} {
