@@ -35,7 +35,7 @@ RULES = [(re.compile(a), b) for a, b in [
     (r'Exception ignored [^\n]*stdout[^\n]*\nBrokenPipeError: [^\n]*\n', ''),
     (r'WARNING: [^\n]*\n', ''),
     # What a client that ends while it connects sometimes says.
-    (r'[^\n]* (ERROR: usage keys is null|cephx: verify_reply|cephx: failed to decrypt|monclient: )[^\n]*\n', ''),
+    (r'[^\n]* (ERROR: usage keys is null|cephx: verify_reply|cephx: failed to decrypt|get_initial_auth_request|monclient: )[^\n]*\n', ''),
     (r'\b(hdd|ssd)\b', 'CLASS'),
     (r'\d{4}\.\d\d\.\d\d \d\d:\d\d:\d\d', 'TIME'),
     (r'TIME:\d{6}\+0000', 'TIME'),
