@@ -247,7 +247,7 @@ func statusRemoveDown(o Object, _ *denc.Reader) ([]byte, error) {
 			}
 			return true, nil
 		})
-		if notFoundIsNone(err) != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
