@@ -437,6 +437,7 @@ func (m *maker) chosenStep(st *rawStep, l []role) {
 	m.writes, m.reads, m.copied, m.keyed = false, false, false, false
 	r := l[m.r.IntN(len(l))]
 	st.Object = r.object
+	m.blank = r.class == "queue" || r.class == "2pc_queue" // see mend: they read what they have written
 	if m.chance(10) {
 		st.Object += "2"
 	}

@@ -136,7 +136,7 @@ func Standard(release int) *Registry {
 	r.classes["sdk"] = sdkMethods()
 	r.classes[version.Class] = versionMethods()
 	r.classes[refcount.Class] = refcountMethods()
-	r.classes[log.Class] = logMethods()
+	r.classes[log.Class] = logMethods(release)
 	r.classes[timeindex.Class] = timeindexMethods()
 	r.classes[user.Class] = userMethods(release)
 	r.classes[cmpomap.Class] = cmpomapMethods()

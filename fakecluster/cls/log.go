@@ -10,11 +10,11 @@ import (
 	"github.com/rbdm/rbdm/rados/errno"
 )
 
-func logMethods() map[string]method {
+func logMethods(release int) map[string]method {
 	return map[string]method{
 		log.MethodAdd:  write(taking(logAdd)),
 		log.MethodList: read(taking(logList)),
-		log.MethodTrim: write(taking(logTrim)),
+		log.MethodTrim: write(taking(logTrim(release))),
 		log.MethodInfo: read(taking(logInfo)),
 	}
 }
@@ -107,15 +107,26 @@ func soon(t denc.Time) denc.Time {
 	return realTime(denc.Time{Sec: t.Sec, Nsec: t.Nsec + 1e6})
 }
 
-func logTrim(o Object, op log.Trim) ([]byte, error) {
-	after, end := op.FromMarker, op.ToMarker+"\x00"
-	if after == "" {
-		after = log.Key(realTime(op.From))
+// nextMicrosecond is soon before 20.2: up to the time's own entries, and no others.
+func nextMicrosecond(t denc.Time) denc.Time {
+	return realTime(denc.Time{Sec: t.Sec, Nsec: t.Nsec + 1000})
+}
+
+func logTrim(release int) func(o Object, op log.Trim) ([]byte, error) {
+	return func(o Object, op log.Trim) ([]byte, error) {
+		after, end := op.FromMarker, op.ToMarker+"\x00"
+		if after == "" {
+			after = log.Key(realTime(op.From))
+		}
+		switch to := realTime(op.To); {
+		case op.ToMarker != "":
+		case release >= 20:
+			end = log.Key(soon(to))
+		default:
+			end = log.Key(nextMicrosecond(to))
+		}
+		return nil, trimRange(o, after, end)
 	}
-	if op.ToMarker == "" {
-		end = log.Key(soon(realTime(op.To)))
-	}
-	return nil, trimRange(o, after, end)
 }
 
 func logInfo(o Object, _ log.Info) ([]byte, error) {

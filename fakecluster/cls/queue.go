@@ -171,6 +171,7 @@ type lister struct {
 	rest   []byte // of an entry that is not complete
 	marker string // its marker, if it is known
 	known  bool
+	counts bool // more entries than are wanted end it; if not, none wanted means all
 	headed bool // its length has been read
 	length uint64
 }
@@ -178,7 +179,7 @@ type lister struct {
 func newLister(h queue.Head, op queue.List, release int) *lister {
 	l := &lister{h: h, op: op, chunkSize: 1024, start: h.Front.Offset, gen: h.Front.Gen}
 	if l.page.Truncated = true; release >= 20 {
-		l.chunkSize = 4 << 20
+		l.chunkSize, l.counts = 4<<20, true
 	}
 	if from := queue.ParseMarker(op.Start); from.Offset != 0 {
 		l.start, l.gen = from.Offset, from.Gen
@@ -234,7 +235,7 @@ func (l *lister) run(o Object) error {
 			l.start, l.left, l.wraps = l.h.MaxHeadSize, l.h.Tail.Offset-l.h.MaxHeadSize, false
 			l.gen++
 		}
-		if uint64(len(l.page.Entries)) >= l.op.Max {
+		if l.counts && uint64(len(l.page.Entries)) >= l.op.Max {
 			break
 		}
 	}
