@@ -32,10 +32,14 @@ func (c *Cluster) checks() []check {
 	var down, flags, single []string
 	for i, s := range c.osdmap.State {
 		if s&osdmap.StateExists != 0 && s&osdmap.StateUp == 0 && c.osdmap.Weight[i] > 0 {
-			down = append(down, fmt.Sprintf("osd.%d (root=default,host=host%d) is down", i, i))
+			down = append(down, fmt.Sprintf("osd.%d (%s) is down", i, strings.Join(c.above(int32(i)), ",")))
 		}
 	}
 	add(warning("OSD_DOWN", "%d osds down", down))
+	if len(down) > 0 {
+		add(c.subtreeChecks())
+	}
+	add(c.groupChecks())
 	for _, f := range mapFlags {
 		if f.warn && c.osdmap.HasFlag(f.bit) {
 			flags = append(flags, f.name)

@@ -2,6 +2,7 @@ package fakecluster
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -384,11 +385,14 @@ func (k *call) authRemove() errno.Errno {
 // age prints how long something has lasted, as Ceph's status does.
 func (c *Cluster) age(since time.Time) string {
 	d := c.clock.Now().Sub(since)
-	switch {
-	case d < 2*time.Minute:
-		return d.Truncate(time.Second).String()
-	case d < 2*time.Hour:
-		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	const day = 24 * time.Hour
+	for _, u := range []struct {
+		unit, below time.Duration
+		sign        string
+	}{{time.Second, 2 * time.Minute, "s"}, {time.Minute, 2 * time.Hour, "m"}, {time.Hour, 2 * day, "h"}, {day, 14 * day, "d"}, {7 * day, 84 * day, "w"}, {30 * day, 720 * day, "M"}} {
+		if d < u.below {
+			return fmt.Sprintf("%d%s", d/u.unit, u.sign)
+		}
 	}
-	return strings.TrimSuffix(d.Truncate(time.Hour).String(), "0m0s")
+	return fmt.Sprintf("%dy", d/(365*day))
 }

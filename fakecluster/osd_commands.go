@@ -127,7 +127,7 @@ func (k *call) osdMap() errno.Errno {
 		})
 	}
 	set := func(v []int32, p int32) string {
-		return strings.ReplaceAll(fmt.Sprint(v), " ", ",") + ", p" + fmt.Sprint(p)
+		return setText(v) + ", p" + fmt.Sprint(p)
 	}
 	return k.print("osdmap e%d pool '%s' (%d) object '%s' -> pg %s (%s) -> up (%s) acting (%s)\n",
 		m.Epoch, pool, id, full, raw, pgid, set(up, upPrimary), set(acting, actingPrimary))
@@ -360,19 +360,24 @@ func (k *call) pgStat() errno.Errno {
 	s, raw := k.c.total()
 	n, _, _ := k.c.osdCounts()
 	size := uint64(n) * osdBytes
-	states := k.c.pgStates()
+	short := k.c.shortage()
+	states := short.states
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		parts = append(parts, fmt.Sprintf("%d %s", states[name], name))
 	}
 	if !k.plain() {
 		by := pgStateObjects(states)
-		return k.json(object{{"pg_ready", true}, {"pg_summary", object{
+		return k.json(object{{"pg_ready", true}, {"pg_summary", append(object{
 			{"num_pg_by_state", by}, {"num_pgs", k.c.numPGs()}, {"num_bytes", s.Bytes}, {"total_bytes", size},
 			{"total_avail_bytes", size - min(size, raw)}, {"total_used_bytes", raw}, {"total_used_raw_bytes", raw},
-		}}})
+		}, short.ratios()...)}})
 	}
-	return k.print("%d pgs: %s; %s data, %s used, %s / %s avail\n", k.c.numPGs(), strings.Join(parts, ", "), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size))
+	degraded := ""
+	if t := short.degradedText(); t != "" {
+		degraded = "; " + t
+	}
+	return k.print("%d pgs: %s; %s data, %s used, %s / %s avail%s\n", k.c.numPGs(), strings.Join(parts, ", "), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size), degraded)
 }
 
 func (k *call) osdPoolStats() errno.Errno {

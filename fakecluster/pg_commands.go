@@ -57,30 +57,7 @@ func (k *call) pgMap() errno.Errno {
 	if !k.plain() {
 		return k.json(object{{"epoch", k.c.osdmap.Epoch}, {"raw_pgid", s}, {"pgid", s}, {"up", up}, {"acting", acting}})
 	}
-	set := func(v []int32) string { return strings.ReplaceAll(fmt.Sprint(v), " ", ",") }
-	return k.print("osdmap e%d pg %s (%s) -> up %s acting %s\n", k.c.osdmap.Epoch, s, s, set(up), set(acting))
-}
-
-// hasState reports whether a word is one of those of a state.
-func hasState(state, word string) bool { return slices.Contains(strings.Split(state, "+"), word) }
-
-// pgState is what a group is in.
-func pgState(acting []int32, primary int32, size int) string {
-	live := 0
-	for _, o := range acting {
-		if o != osdmap.NoOSD {
-			live++
-		}
-	}
-	switch {
-	case primary < 0 && live == 0:
-		return "stale+down"
-	case primary < 0:
-		return "undersized+degraded+peered"
-	case live < size:
-		return "active+undersized"
-	}
-	return "active+clean"
+	return k.print("osdmap e%d pg %s (%s) -> up %s acting %s\n", k.c.osdmap.Epoch, s, s, setText(up), setText(acting))
 }
 
 // pgFilter reads which groups a listing is about.
@@ -153,23 +130,21 @@ func (k *call) pgList() errno.Errno {
 	if c.opt.release >= 18 {
 		head = append(head, "LAST_SCRUB_DURATION", "SCRUB_SCHEDULING")
 	}
-	t := table{head: head, right: make([]bool, len(head))}
-	for i := 1; i < 9; i++ {
-		t.right[i] = true
-	}
+	t := table{head: head, right: slices.Repeat([]bool{true}, len(head)), left: true}
+	t.right[0] = false
 	list := []object{}
 	v := c.view.Load()
 	for _, id := range poolsByID(c.osdmap) {
 		p := v.pools[id]
 		for seed, g := range p.groups {
-			state := pgState(p.acting[seed], p.primary[seed], int(p.pool.Size))
-			if !keep(id, p.acting[seed], p.primary[seed], state) {
+			state := p.state(seed)
+			if !keep(id, p.acting[seed], p.first(seed), state) {
 				continue
 			}
 			pgid, s := fmt.Sprintf("%d.%x", id, seed), g.Stats()
-			set := strings.ReplaceAll(fmt.Sprint(p.acting[seed]), " ", ",") + "p" + fmt.Sprint(p.primary[seed])
+			set := setText(p.acting[seed]) + "p" + fmt.Sprint(p.first(seed))
 			version := groupVersion(v.epoch, g.Version())
-			row := []string{pgid, fmt.Sprint(s.Objects), "0", "0", "0", fmt.Sprint(s.Bytes), "0", "0", "0"}
+			row := []string{pgid, fmt.Sprint(s.Objects), fmt.Sprint(s.Objects * p.missing(seed)), "0", "0", fmt.Sprint(s.Bytes), "0", "0", "0"}
 			if c.opt.release >= 18 {
 				row = append(row, "0")
 			}

@@ -36,23 +36,27 @@ func zeros(members string, known map[string]any) object {
 	return o
 }
 
-func statSum(s pg.Stats) object {
-	return zeros(sumMembers, map[string]any{"num_bytes": s.Bytes, "num_objects": s.Objects, "num_object_copies": s.Objects, "num_objects_dirty": s.Objects})
+// statSum is what is said of objects, of which there should be so many copies, and
+// some are degraded.
+func statSum(s pg.Stats, copies, degraded uint64) object {
+	return zeros(sumMembers, map[string]any{
+		"num_bytes": s.Bytes, "num_objects": s.Objects, "num_object_clones": s.Clones, "num_object_copies": copies,
+		"num_objects_degraded": degraded, "num_objects_dirty": s.Objects,
+	})
 }
 
 // statBlock is what is said of a pool, or of all.
-func statBlock(s pg.Stats, groups int) object {
+func statBlock(s pg.Stats, short shortage) object {
 	return object{
-		{"stat_sum", statSum(s)}, {"store_stats", zeros(storeMembers, nil)}, {"log_size", 0}, {"ondisk_log_size", 0},
-		{"up", groups}, {"acting", groups}, {"num_store_stats", 0},
+		{"stat_sum", statSum(s, short.copies, short.degraded)}, {"store_stats", zeros(storeMembers, nil)}, {"log_size", 0}, {"ondisk_log_size", 0},
+		{"up", short.live}, {"acting", short.live}, {"num_store_stats", 0},
 	}
 }
 
 func (c *Cluster) poolStatObjects() []object {
 	list := []object{}
 	for _, id := range poolsByID(c.osdmap) {
-		n := len(c.groups[id])
-		list = append(list, append(object{{"poolid", id}, {"num_pg", n}}, statBlock(c.poolStat(id), n)...))
+		list = append(list, append(object{{"poolid", id}, {"num_pg", len(c.groups[id])}}, statBlock(c.poolStat(id), c.shortage(id))...))
 	}
 	return list
 }
@@ -89,10 +93,11 @@ func (c *Cluster) osdStatObjects() []object {
 func (c *Cluster) pgStat(v *view, id int64, seed int) object {
 	p := v.pools[id]
 	g, born := p.groups[seed], cephTime(c.started)
+	s := g.Stats()
 	last, deep := c.scrubsOf(osdmap.PG{Pool: id, Seed: uint32(seed)})
 	o := object{
 		{"pgid", fmt.Sprintf("%d.%x", id, seed)}, {"version", groupVersion(v.epoch, g.Version())}, {"reported_seq", g.Version()},
-		{"reported_epoch", v.epoch}, {"state", pgState(p.acting[seed], p.primary[seed], int(p.pool.Size))},
+		{"reported_epoch", v.epoch}, {"state", p.state(seed)},
 	}
 	for name := range strings.FieldsSeq("last_fresh last_change last_active last_peered last_clean last_became_active last_became_peered last_unstale " +
 		"last_undegraded last_fullsized") {
@@ -122,8 +127,8 @@ func (c *Cluster) pgStat(v *view, id int64, seed int) object {
 		}...)
 	}
 	return append(o, object{
-		{"stat_sum", statSum(g.Stats())}, {"up", p.acting[seed]}, {"acting", p.acting[seed]}, {"avail_no_missing", []string{}},
-		{"object_location_counts", []string{}}, {"blocked_by", []string{}}, {"up_primary", p.primary[seed]}, {"acting_primary", p.primary[seed]},
+		{"stat_sum", statSum(s, s.Objects*uint64(p.pool.Size), s.Objects*p.missing(seed))}, {"up", p.acting[seed]}, {"acting", p.acting[seed]}, {"avail_no_missing", []string{}},
+		{"object_location_counts", []string{}}, {"blocked_by", []string{}}, {"up_primary", p.first(seed)}, {"acting_primary", p.first(seed)},
 		{"purged_snaps", []string{}},
 	}...)
 }
@@ -179,9 +184,9 @@ func (k *call) pgDump() errno.Errno {
 	case asked("all", "summary", "sum"):
 		s, raw := c.total()
 		m := object{{"version", v.epoch}, {"stamp", cephTime(c.clock.Now())}, {"last_osdmap_epoch", v.epoch}, {"last_pg_scan", 0}}
-		m = append(m, field{"pg_stats_sum", statBlock(s, len(all))},
+		m = append(m, field{"pg_stats_sum", statBlock(s, c.shortage())},
 			field{"osd_stats_sum", append(c.osdStat(len(c.osds), len(all), raw), field{"network_ping_times", []string{}})},
-			field{"pg_stats_delta", append(statBlock(pg.Stats{}, 0), field{"stamp_delta", "5.000000"})})
+			field{"pg_stats_delta", append(statBlock(pg.Stats{}, shortage{}), field{"stamp_delta", "5.000000"})})
 		if asked() {
 			m = append(m, field{"pg_stats", all}, field{"pool_stats", c.poolStatObjects()}, field{"osd_stats", c.osdStatObjects()}, field{"pool_statfs", []string{}})
 		}

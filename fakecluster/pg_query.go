@@ -40,7 +40,7 @@ func (k *told) queryPG() errno.Errno {
 	acting, primary := p.acting[pgid.Seed], p.primary[pgid.Seed]
 	stats := k.c.pgStat(v, pgid.Pool, int(pgid.Seed))[1:]
 	o := object{
-		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", pgState(acting, primary, int(p.pool.Size))}, {"epoch", v.epoch},
+		{"snap_trimq", "[]"}, {"snap_trimq_len", 0}, {"state", p.state(int(pgid.Seed))}, {"epoch", v.epoch},
 		{"up", acting}, {"acting", acting}, {"acting_recovery_backfill", []string{fmt.Sprint(primary)}}, {"info", k.c.pgInfo(v, pgid, stats)},
 		{"peer_info", []string{}}, {"recovery_state", []object{k.c.pgRecovery(), {{"name", "Started"}, {"enter_time", cephTime(k.c.started)}}}},
 	}

@@ -97,7 +97,7 @@ func (k *call) pgStuck() errno.Errno {
 		for _, id := range poolsByID(c.osdmap) {
 			p := v.pools[id]
 			for seed := range p.groups {
-				if state := pgState(p.acting[seed], p.primary[seed], int(p.pool.Size)); stuckAs(state, kinds) {
+				if state := p.state(seed); stuckAs(state, kinds) {
 					s := c.pgStat(v, id, seed)
 					list, brief = append(list, s), append(brief, briefly(s))
 				}
@@ -130,7 +130,7 @@ func stuckAs(state string, kinds []string) bool {
 // pgDebug answers whether there is a group with unfound or degraded objects.
 func (k *call) pgDebug() errno.Errno {
 	word := map[string]string{"degraded_pgs_exist": "degraded"}[k.args.str("debugop")]
-	for state := range k.c.pgStates() {
+	for state := range k.c.shortage().states {
 		if word != "" && hasState(state, word) {
 			return k.print("TRUE\n")
 		}

@@ -55,7 +55,8 @@ func (c *Cluster) cleanEpochs() object {
 func (c *Cluster) groupReport() object {
 	s, raw := c.total()
 	n, _, _ := c.osdCounts()
-	states, groups := c.pgStates(), c.numPGs()
+	short := c.shortage()
+	states, groups := short.states, short.groups
 	sum := append(c.osdStat(n, groups, raw), field{"network_ping_times", []string{}})
 	seqs, byOSD, byState, unavailable := []object{}, []object{}, []object{}, []object{}
 	primaries := c.primariesByOSD()
@@ -67,7 +68,7 @@ func (c *Cluster) groupReport() object {
 		byState = append(byState, object{{"state", name}, {"num", states[name]}})
 	}
 	o := object{
-		{"num_pg", groups}, {"num_pg_active", groups}, {"num_pg_unknown", states["unknown"]}, {"num_osd", n}, {"pool_sum", statBlock(s, groups)},
+		{"num_pg", groups}, {"num_pg_active", groups - short.inactive}, {"num_pg_unknown", states["unknown"]}, {"num_osd", n}, {"pool_sum", statBlock(s, short)},
 		{"osd_sum", sum}, {"osd_sum_by_class", object{{deviceClass, sum}}}, {"pool_stats", c.poolStatObjects()}, {"osd_stats", seqs},
 		{"num_pg_by_state", byState},
 	}

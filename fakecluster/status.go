@@ -51,16 +51,6 @@ func (c *Cluster) osdCounts() (n, up, in int) {
 }
 
 // pgStates counts placement groups by state.
-func (c *Cluster) pgStates() map[string]int {
-	out := map[string]int{}
-	for _, p := range c.view.Load().pools {
-		for i := range p.groups {
-			out[pgState(p.acting[i], p.primary[i], int(p.pool.Size))]++
-		}
-	}
-	return out
-}
-
 func (c *Cluster) numPGs() int {
 	n := 0
 	for _, g := range c.groups {
@@ -75,7 +65,7 @@ func (k *call) clusterStatus() errno.Errno {
 	n, up, in := c.osdCounts()
 	s, raw := c.total()
 	size := uint64(n) * osdBytes
-	states := c.pgStates()
+	short := c.shortage()
 	if k.plain() {
 		k.statusText()
 		return 0
@@ -86,8 +76,8 @@ func (k *call) clusterStatus() errno.Errno {
 	}
 	fsmap = append(fsmap, field{"by_rank", []string{}}, field{"up:standby", 0})
 	byState := []object{}
-	for _, name := range slices.Sorted(maps.Keys(states)) {
-		byState = append(byState, object{{"state_name", name}, {"count", states[name]}})
+	for _, name := range short.byCount() {
+		byState = append(byState, object{{"state_name", name}, {"count", short.states[name]}})
 	}
 	return k.json(object{
 		{"fsid", c.fsid.String()}, {"health", healthObject(c.checks(), false)},
@@ -98,10 +88,10 @@ func (k *call) clusterStatus() errno.Errno {
 			{"epoch", c.osdmap.Epoch}, {"num_osds", n}, {"num_up_osds", up}, {"osd_up_since", c.osdmap.LastUpChange.Sec},
 			{"num_in_osds", in}, {"osd_in_since", c.osdmap.LastInChange.Sec}, {"num_remapped_pgs", 0},
 		}},
-		{"pgmap", object{
+		{"pgmap", append(object{
 			{"pgs_by_state", byState}, {"num_pgs", c.numPGs()}, {"num_pools", len(c.osdmap.Pools)}, {"num_objects", s.Objects},
 			{"data_bytes", s.Bytes}, {"bytes_used", raw}, {"bytes_avail", size - min(size, raw)}, {"bytes_total", size},
-		}},
+		}, short.ratios()...)},
 		{"fsmap", fsmap},
 		{"mgrmap", object{
 			{"available", c.mgrmap.Available}, {"num_standbys", 0}, {"modules", c.mgrmap.Modules}, {"services", stringObject(c.mgrmap.Services)},
@@ -131,13 +121,12 @@ func (k *call) statusText() {
 	}
 	k.print(" \n  data:\n    pools:   %d pools, %d pgs\n    objects: %s objects, %s\n    usage:   %s used, %s / %s avail\n",
 		len(c.osdmap.Pools), c.numPGs(), countText(s.Objects), bytesText(s.Bytes), bytesText(raw), bytesText(size-min(size, raw)), bytesText(size))
-	states := c.pgStates()
-	for i, name := range slices.Sorted(maps.Keys(states)) {
+	for i, line := range c.shortage().lines() {
 		label := "             "
 		if i == 0 {
 			label = "    pgs:     "
 		}
-		k.print("%s%d %s\n", label, states[name], name)
+		k.print("%s%s\n", label, line)
 	}
 	k.print(" \n")
 }

@@ -9,6 +9,7 @@ import (
 type table struct {
 	head  []string
 	right []bool
+	left  bool // the headings are left all the same
 	rows  [][]string
 }
 
@@ -20,12 +21,12 @@ func (t *table) text(gap int) []byte {
 		}
 	}
 	var b strings.Builder
-	for _, r := range append([][]string{t.head}, t.rows...) {
+	for n, r := range append([][]string{t.head}, t.rows...) {
 		for i, c := range r {
 			if i > 0 {
 				b.WriteString(strings.Repeat(" ", gap))
 			}
-			if i < len(t.right) && t.right[i] {
+			if i < len(t.right) && t.right[i] && (n > 0 || !t.left) {
 				fmt.Fprintf(&b, "%*s", width[i], c)
 			} else {
 				fmt.Fprintf(&b, "%-*s", width[i], c)
