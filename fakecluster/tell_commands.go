@@ -202,7 +202,7 @@ func (k *told) bench() errno.Errno {
 	}
 	if size >= 1<<20 && count > benchMaxBytes*benchSeconds {
 		return k.say(errno.ErrInvalid, "'count' values greater than %d for a block size of %s, assuming %s/s, for %d seconds, can cause ill effects on osd.  Please adjust 'osd_bench_large_size_max_throughput' with a higher value if you wish to use a higher 'count'.",
-			benchMaxBytes*benchSeconds, bytesText(uint64(size)), bytesText(benchMaxBytes), benchSeconds)
+			uint64(benchMaxBytes*benchSeconds), bytesText(uint64(size)), bytesText(benchMaxBytes), benchSeconds)
 	}
 	if k.c.opt.release >= 20 {
 		return k.noFlush()

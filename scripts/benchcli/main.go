@@ -212,7 +212,7 @@ func measure(cmd *exec.Cmd) (f figures, err error) {
 		if err == nil {
 			usage := run.ProcessState.SysUsage().(*syscall.Rusage)
 			f.cpu = run.ProcessState.UserTime() + run.ProcessState.SystemTime()
-			f.rss = usage.Maxrss << 10
+			f.rss = int64(usage.Maxrss) << 10
 			return f, nil
 		}
 		err = fmt.Errorf("%w: %s", err, errs.String())
