@@ -61,9 +61,9 @@ func TestLockThatThisClientLeftBehind(t *testing.T) {
 	check(other.Close(ctx))
 }
 
-// TestOwnerRefusesWhatItDoesNotKnow: without an answer librbd asks the owner of the lock
-// again for ever.
-func TestOwnerRefusesWhatItDoesNotKnow(t *testing.T) {
+// openTwice makes image i and opens it by two clients.
+func openTwice(t *testing.T) (a, b *Image) {
+	t.Helper()
 	ctx := t.Context()
 	c := fakecluster.New(t, fakecluster.Pools("rbd"))
 	_, err := Create(ctx, fakePool(t, c), "i", 1<<20, CreateOptions{Order: 16})
@@ -74,7 +74,14 @@ func TestOwnerRefusesWhatItDoesNotKnow(t *testing.T) {
 		t.Cleanup(func() { _ = img.Close(context.WithoutCancel(ctx)) })
 		return img
 	}
-	owner, other := open(), open()
+	return open(), open()
+}
+
+// TestOwnerRefusesWhatItDoesNotKnow: without an answer librbd asks the owner of the lock
+// again for ever.
+func TestOwnerRefusesWhatItDoesNotKnow(t *testing.T) {
+	ctx := t.Context()
+	owner, other := openTwice(t)
 	migrate := wire.NotifyMessage{Op: wire.NotifyMigrate, Request: wire.RequestID{Client: other.watch.client(), ID: 1}}.Append(nil)
 	newer := wire.NotifyMessage{Op: wire.NotifyHeaderUpdate}.Append(nil)
 	newer[6] = 99 // an operation that is to come

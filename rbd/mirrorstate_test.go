@@ -1,13 +1,11 @@
 package rbd
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rbdm/rbdm/fakecluster"
 	"github.com/rbdm/rbdm/rbd/wire"
 )
 
@@ -16,18 +14,9 @@ import (
 // of one that is not, and then calls itself until its stack is full.
 func TestOwnerCompletesPrimarySnapshots(t *testing.T) {
 	ctx := t.Context()
-	c := fakecluster.New(t, fakecluster.Pools("rbd"))
-	_, err := Create(ctx, fakePool(t, c), "i", 1<<20, CreateOptions{Order: 16})
-	require.NoError(t, err)
-	open := func() *Image {
-		img, err := Open(ctx, fakePool(t, c), "i", OpenOptions{})
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = img.Close(context.WithoutCancel(ctx)) })
-		return img
-	}
-	owner, other := open(), open()
+	owner, other := openTwice(t)
 	require.NoError(t, owner.AcquireLock(ctx))
-	_, err = other.CreateSnapshot(ctx, "user", SnapshotNamespace{Type: wire.SnapUser}, SnapshotOptions{})
+	_, err := other.CreateSnapshot(ctx, "user", SnapshotNamespace{Type: wire.SnapUser}, SnapshotOptions{})
 	require.NoError(t, err)
 	for _, state := range []uint8{wire.MirrorSnapPrimary, wire.MirrorSnapPrimaryDemoted} {
 		ns := SnapshotNamespace{Type: wire.SnapMirror, State: state, PeerUUIDs: []string{"peer"}, PrimarySnapID: NoSnap}
