@@ -109,8 +109,9 @@ func (k *call) statusText() {
 	if c.opt.release >= 20 {
 		leader = " [leader: " + c.leaderName() + "]"
 	}
-	k.print("  cluster:\n    id:     %s\n    health: %s\n", c.fsid, overall(c.checks()))
-	for _, x := range c.checks() {
+	checks := c.checks()
+	k.print("  cluster:\n    id:     %s\n    health: %s\n", c.fsid, overall(checks))
+	for _, x := range checks {
 		k.print("            %s\n", x.summary)
 	}
 	k.print(" \n  services:\n    mon: %d daemons, quorum %s (age %s)%s\n    mgr: %s\n    osd: %d osds: %d up (since %s), %d in (since %s)\n",
