@@ -46,9 +46,9 @@ func statSum(s pg.Stats, copies, degraded uint64) object {
 }
 
 // statBlock is what is said of a pool, or of all.
-func statBlock(s pg.Stats, short shortage) object {
+func statBlock(s pg.Stats, copies uint64, short shortage) object {
 	return object{
-		{"stat_sum", statSum(s, short.copies, short.degraded)}, {"store_stats", zeros(storeMembers, nil)}, {"log_size", 0}, {"ondisk_log_size", 0},
+		{"stat_sum", statSum(s, copies, short.degraded)}, {"store_stats", zeros(storeMembers, nil)}, {"log_size", 0}, {"ondisk_log_size", 0},
 		{"up", short.live}, {"acting", short.live}, {"num_store_stats", 0},
 	}
 }
@@ -56,7 +56,7 @@ func statBlock(s pg.Stats, short shortage) object {
 func (c *Cluster) poolStatObjects() []object {
 	list := []object{}
 	for _, id := range poolsByID(c.osdmap) {
-		list = append(list, append(object{{"poolid", id}, {"num_pg", len(c.groups[id])}}, statBlock(c.poolStat(id), c.shortage(id))...))
+		list = append(list, append(object{{"poolid", id}, {"num_pg", len(c.groups[id])}}, statBlock(c.poolStat(id), c.copies(id), c.shortage(id))...))
 	}
 	return list
 }
@@ -184,9 +184,9 @@ func (k *call) pgDump() errno.Errno {
 	case asked("all", "summary", "sum"):
 		s, raw := c.total()
 		m := object{{"version", v.epoch}, {"stamp", cephTime(c.clock.Now())}, {"last_osdmap_epoch", v.epoch}, {"last_pg_scan", 0}}
-		m = append(m, field{"pg_stats_sum", statBlock(s, c.shortage())},
+		m = append(m, field{"pg_stats_sum", statBlock(s, c.copies(poolsByID(c.osdmap)...), c.shortage())},
 			field{"osd_stats_sum", append(c.osdStat(len(c.osds), len(all), raw), field{"network_ping_times", []string{}})},
-			field{"pg_stats_delta", append(statBlock(pg.Stats{}, shortage{}), field{"stamp_delta", "5.000000"})})
+			field{"pg_stats_delta", append(statBlock(pg.Stats{}, 0, shortage{}), field{"stamp_delta", "5.000000"})})
 		if asked() {
 			m = append(m, field{"pg_stats", all}, field{"pool_stats", c.poolStatObjects()}, field{"osd_stats", c.osdStatObjects()}, field{"pool_statfs", []string{}})
 		}

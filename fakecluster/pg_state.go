@@ -59,7 +59,8 @@ func (p *poolView) missing(seed int) uint64 {
 type shortage struct {
 	groups, inactive int
 	live             int // members of all acting sets
-	// degraded are copies of objects that are missing, of so many as there should be.
+	// degraded are copies of objects that are missing, of so many as there should be; the
+	// latter are counted only if some are.
 	degraded, copies uint64
 	states           map[string]int
 	// lacking are the groups that are not clean, in order.
@@ -81,7 +82,7 @@ func (c *Cluster) shortage(pools ...int64) shortage {
 	}
 	for _, id := range pools {
 		p := v.pools[id]
-		for seed, g := range p.groups {
+		for seed := range p.groups {
 			state := p.state(seed)
 			s.states[state]++
 			s.groups++
@@ -89,15 +90,25 @@ func (c *Cluster) shortage(pools ...int64) shortage {
 			if !hasState(state, "active") {
 				s.inactive++
 			}
-			objects := uint64(g.Stats().Objects)
-			s.copies += objects * uint64(p.pool.Size)
-			s.degraded += objects * p.missing(seed)
 			if state != "active+clean" {
+				s.degraded += p.groups[seed].Stats().Objects * p.missing(seed)
 				s.lacking = append(s.lacking, lackingGroup{osdmap.PG{Pool: id, Seed: uint32(seed)}, state, p.acting[seed]})
 			}
 		}
 	}
+	if s.degraded > 0 { // else no object need be counted
+		s.copies = c.copies(pools...)
+	}
 	return s
+}
+
+// copies returns how many copies of objects there should be in pools.
+func (c *Cluster) copies(pools ...int64) uint64 {
+	var n uint64
+	for _, id := range pools {
+		n += c.poolStat(id).Objects * uint64(c.osdmap.Pools[id].Size)
+	}
+	return n
 }
 
 // byCount returns the states, those that most groups are in first.

@@ -68,7 +68,7 @@ func (c *Cluster) groupReport() object {
 		byState = append(byState, object{{"state", name}, {"num", states[name]}})
 	}
 	o := object{
-		{"num_pg", groups}, {"num_pg_active", groups - short.inactive}, {"num_pg_unknown", states["unknown"]}, {"num_osd", n}, {"pool_sum", statBlock(s, short)},
+		{"num_pg", groups}, {"num_pg_active", groups - short.inactive}, {"num_pg_unknown", states["unknown"]}, {"num_osd", n}, {"pool_sum", statBlock(s, c.copies(poolsByID(c.osdmap)...), short)},
 		{"osd_sum", sum}, {"osd_sum_by_class", object{{deviceClass, sum}}}, {"pool_stats", c.poolStatObjects()}, {"osd_stats", seqs},
 		{"num_pg_by_state", byState},
 	}
